@@ -35,7 +35,7 @@ use crate::{
 /// /// Archives bodies that cannot be parsed today, so that no authentic delivery is lost.
 /// async fn receive(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
 ///     match event {
-///         Ok(event) => println!("{}", event.event_type()),
+///         Ok(event) => println!("{:?}", event.event_type()),
 ///         Err(rejection) => archive(delivery.body(), &rejection),
 ///     }
 ///     StatusCode::OK

@@ -250,7 +250,7 @@ impl EventError {
 ///     match video {
 ///         Ok(video) => println!("processed {:?}", video.title),
 ///         Err(rejection) => match rejection.event() {
-///             Some(other) => println!("ignored {}", other.event_type()),
+///             Some(other) => println!("ignored {:?}", other.event_type()),
 ///             None => return rejection.status(),
 ///         },
 ///     }

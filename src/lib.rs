@@ -13,7 +13,7 @@
 //!     match &event.data {
 //!         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
 //!         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
-//!         _ => println!("not for us: {}", event.event_type()),
+//!         _ => println!("not for us: {:?}", event.event_type()),
 //!     }
 //!     StatusCode::OK
 //! }

@@ -49,7 +49,7 @@ use crate::{
 /// }
 ///
 /// async fn other(event: Event) {
-///     println!("not for us: {}", event.event_type());
+///     println!("not for us: {:?}", event.event_type());
 /// }
 ///
 /// let events = EventRouter::new()

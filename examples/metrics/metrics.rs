@@ -29,7 +29,7 @@ use tracing::info;
 
 /// The histogram buckets for durations: the smallest are for hashing, the middle ones for a
 /// networked store, and the largest for slow senders.
-const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+const SECONDS: [f64; 10] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 30.0];
 /// The histogram buckets for body sizes, from a minimal event to the largest body that the layer
 /// accepts.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];

@@ -132,6 +132,8 @@ struct Window {
     /// The path of the last rejection.
     path: Option<String>,
     endpoint: Option<String>,
+    /// The cause of the last failure, which can differ from the one that was logged.
+    error: Option<String>,
 }
 
 impl RejectionLog {
@@ -174,6 +176,7 @@ impl RejectionLog {
         window.count += 1;
         window.path = rejected.path.map(escape);
         window.endpoint = rejected.endpoint.map(escape);
+        window.error = rejected.cause();
         self.pending.store(true, Ordering::Relaxed);
         false
     }
@@ -231,6 +234,13 @@ impl Severity {
 }
 
 impl Rejected<'_> {
+    /// Returns the cause of a failure.
+    fn cause(&self) -> Option<String> {
+        let message = || escape(&self.message.to_string());
+        let cause = || self.source.map_or_else(message, chain);
+        (self.severity == Severity::Failure).then(cause)
+    }
+
     /// Logs the first rejection in a window along with advice, and all others at `debug`.
     fn log(&self, is_first: bool) {
         if is_first {
@@ -267,6 +277,7 @@ impl Window {
             count: 0,
             path: None,
             endpoint: None,
+            error: None,
         }
     }
 
@@ -287,6 +298,7 @@ impl Window {
             window_s = time.as_secs_f64(),
             path = self.path,
             endpoint = self.endpoint,
+            error = self.error,
             "{count} {requests} rejected in the last {minutes}: {reason} {count}",
         );
     }

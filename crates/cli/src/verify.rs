@@ -69,6 +69,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
     if body.is_empty() && args.file == Path::new("-") {
         output::note("The body was read from standard input, which was empty.");
     }
+    if body.starts_with(b"POST ") {
+        output::note(
+            "This is a whole request. Give only its body, the bytes after the empty line.",
+        );
+    }
     Ok(false)
 }
 

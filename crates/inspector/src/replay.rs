@@ -106,8 +106,11 @@ impl Inspector {
                 HeaderValue::from_static("soundhash-webhook-inspector"),
             );
         let Some(url) = &self.settings().webhook_url else {
-            let records = self.store.all().into_iter().rev();
-            let mut routes = records.filter(|it| is_route(it));
+            let mut records = self.store.all();
+            records.retain(|it| is_route(it));
+            // Anyone can send a request that is rejected, so those that were verified come last.
+            records.sort_by_key(|it| it.is_verified());
+            let mut routes = records.iter().rev();
             let last = routes.find_map(|it| self.store.get(it.number)).ok_or("Send one request to the application first, so that the inspector knows its route, or name it with `Inspector::webhook_url`.")?;
             let request = request.uri(last.record.path()).build();
             return self.send_to(&last, request, None).await;
@@ -138,9 +141,11 @@ impl Inspector {
     }
 }
 
+/// Returns whether a layer that verifies requests protects the request's route. The handler can
+/// respond with 404 to a request that was verified.
 fn is_route(record: &Record) -> bool {
-    let nowhere = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].map(Some);
-    record.verdict() == Verdict::Duplicate || !nowhere.contains(&record.status)
+    let is_protected = record.is_verified() || record.verdict() == Verdict::Rejected;
+    is_protected && record.path().parse::<Uri>().is_ok()
 }
 
 /// Reads a response to its end, so that it is recorded.

@@ -29,7 +29,8 @@ where
     match env::var(name) {
         Ok(value) => value.parse().map_err(|error| format!("{name}: {error}")),
         Err(env::VarError::NotPresent) => Ok(default),
-        Err(error) => Err(format!("{name}: {error}")),
+        // The error would repeat a password.
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
     }
 }
 

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the secret of the endpoint | `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
-//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error,sqlx=error` |
 
 use std::{process::ExitCode, time::Duration};
 

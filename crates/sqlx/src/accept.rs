@@ -177,7 +177,7 @@ impl<DB: Backend> EventLog<DB> {
         if changes.is_empty() {
             return None;
         }
-        let end = Instant::now() + DB::time_limit(self.lock_timeout).0;
+        let (start, (limit, _)) = (Instant::now(), DB::time_limit(self.lock_timeout));
         let written = self.in_time(async { self.write(connection?, &changes).await });
         let error = match written.await {
             Ok((all, connection)) => {
@@ -190,7 +190,7 @@ impl<DB: Backend> EventLog<DB> {
         };
         let one_by_one = batch.len() > 1 && error.may_be_one_change();
         for waiting in batch {
-            let result = match one_by_one && Instant::now() < end {
+            let result = match one_by_one && start.elapsed() < limit {
                 true => self.write_alone(&waiting.change).await,
                 false => Err(error.clone()),
             };

@@ -133,8 +133,9 @@ impl<DB: Backend> Drop for Closing<DB> {
             }
             Err(_) => {
                 runtime.spawn(async move {
-                    // The ping waits for the reply to the statement.
-                    if !matches!(timeout(HANGING, connection.ping()).await, Ok(Ok(()))) {
+                    // This waits for the reply to the statement, which may have begun a transaction.
+                    let idle = timeout(HANGING, is_idle::<DB>(&mut connection)).await;
+                    if !idle.unwrap_or(false) {
                         throw_away(connection);
                     }
                 });
@@ -230,16 +231,22 @@ impl<DB: Backend> Line<DB> {
 pub(crate) async fn acquire_idle<DB: Backend>(line: &Line<DB>) -> sqlx::Result<Closing<DB>> {
     loop {
         let mut connection = Closing::new(acquire(&line.pool).await?, line);
-        // sqlx expects this statement to begin a transaction, so `BeginFailed` shows that the
-        // server was not in one.
-        let probe = Some("SELECT 1".into_sql_str());
-        let begun = DB::TransactionManager::begin(connection.begin(), probe).await;
+        let is_idle = is_idle::<DB>(connection.begin()).await;
         connection.end();
-        match begun {
-            Err(sqlx::Error::BeginFailed) => return Ok(connection),
-            _ => connection.close(),
+        match is_idle {
+            true => return Ok(connection),
+            false => connection.close(),
         }
     }
+}
+
+/// Returns whether the connection replies and is not in a transaction.
+async fn is_idle<DB: Backend>(connection: &mut DB::Connection) -> bool {
+    // sqlx expects this statement to begin a transaction, so `BeginFailed` shows that the server was
+    // not in one.
+    let probe = Some("SELECT 1".into_sql_str());
+    let begun = DB::TransactionManager::begin(connection, probe).await;
+    matches!(begun, Err(sqlx::Error::BeginFailed))
 }
 
 /// Closes this connection in the background. The pool opens a new one in its place.

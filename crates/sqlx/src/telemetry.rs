@@ -55,7 +55,7 @@ pub(crate) fn duplicate(delivery: &Delivery) {
 
     if enabled!(Level::INFO) && LIMIT.allows() {
         info!(
-            key = %Key::from(delivery).as_str().escape_debug(),
+            key = Key::from(delivery).as_str().escape_debug().to_string(),
             reason = "duplicate",
             "webhook already recorded: the delivery repeats an event of the log",
         );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     error_handling::HandleErrorLayer,
-    extract::{FromRef, State},
+    extract::{FromRef, Request, State},
     http::StatusCode,
     routing::{get, post},
 };
@@ -21,7 +21,7 @@ use tower_http::{
     timeout::TimeoutLayer,
     trace::{DefaultOnFailure, TraceLayer},
 };
-use tracing::Level;
+use tracing::{Level, Span, debug_span};
 
 /// The request timeout, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -113,8 +113,17 @@ pub fn app(secret: Secret, state: AppState) -> Router {
         ))
         // An attacker can cause many responses with 503. The webhook's layer and `EventLog` log them
         // with a limit.
-        .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
+        )
         .with_state(state)
+}
+
+/// Returns the span of a request. The default span shows the URI as the sender wrote it.
+fn span(request: &Request) -> Span {
+    debug_span!("request", method = %request.method(), path = ?request.uri().path())
 }
 
 /// Returns the routes for the operator and the load balancer. Serve them on a private address,

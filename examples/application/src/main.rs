@@ -26,7 +26,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 /// The buckets for durations, which range from hashing a body to waiting for a slow sender.
-const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+const SECONDS: [f64; 10] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 30.0];
 /// The buckets for sizes. Without buckets, the exporter creates summaries, which dashboards cannot
 /// use.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];

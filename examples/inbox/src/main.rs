@@ -31,7 +31,7 @@ Variables:
   SOUNDHASH_WEBHOOK_DATABASE  the URL of the Postgres database
                               [default: postgres://localhost/soundhash]
   RUST_LOG                    the filter of the log, which goes to stderr
-                              [default: info,h2=error]
+                              [default: info,h2=error,sqlx=error]
 
 Examples:
   soundhash-webhook-inbox-example
@@ -45,7 +45,8 @@ const GRACE: Duration = Duration::from_secs(10);
 fn database() -> Result<String, BoxError> {
     match env::var("SOUNDHASH_WEBHOOK_DATABASE") {
         Err(env::VarError::NotPresent) => Ok("postgres://localhost/soundhash".into()),
-        Err(error) => Err(format!("SOUNDHASH_WEBHOOK_DATABASE: {error}").into()),
+        // The error would repeat the password.
+        Err(_) => Err("SOUNDHASH_WEBHOOK_DATABASE is not UTF-8".into()),
         Ok(url) => Ok(url),
     }
 }

@@ -3,7 +3,8 @@
 use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use graphile_worker::{
-    IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions, WorkerStart,
+    IntoTaskHandlerResult, LocalQueueConfig, RefetchDelayConfig, TaskHandler, WorkerContext,
+    WorkerOptions, WorkerStart,
 };
 use soundhash_webhook::BoxError;
 use soundhash_webhook_sqlx::RecordedEvent;
@@ -31,6 +32,10 @@ const BATCH: usize = 64;
 /// until this time has passed. The default of `graphile_worker` is 5 minutes. A worker that stops
 /// fetching for any other reason is replaced: see [`Watch`].
 const RETURN_AFTER: Duration = Duration::from_secs(2);
+
+/// The maximum pause after a fetch that found no job. A notification ends it. Without the pause, this
+/// version of the queue would fetch again immediately.
+const IDLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The error that `graphile_worker` stores for a job whose worker died.
 const RECOVERED: &str = "Job recovered after worker interruption";
@@ -185,7 +190,13 @@ async fn run_worker(tools: Tools, stop: CancellationToken) -> Result<(), BoxErro
         .local_queue(
             LocalQueueConfig::default()
                 .with_size(BATCH)
-                .with_ttl(RETURN_AFTER),
+                .with_ttl(RETURN_AFTER)
+                .with_refetch_delay(
+                    RefetchDelayConfig::default()
+                        .with_duration(IDLE_PAUSE)
+                        .with_threshold(0)
+                        .with_max_abort_threshold(1),
+                ),
         )
         // If the worker dies before a finished job is deleted, the job runs again and finds the
         // event's row.

@@ -34,8 +34,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         .log_internal_errors(false)
         .init();
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
-    let redis = env::var("SOUNDHASH_WEBHOOK_REDIS")
-        .map_err(|error| format!("SOUNDHASH_WEBHOOK_REDIS: {error}"))?;
+    let redis = env::var("SOUNDHASH_WEBHOOK_REDIS");
+    let redis = redis.map_err(|_| "SOUNDHASH_WEBHOOK_REDIS is not set, or not UTF-8")?;
     let store = RedisStore::connect(redis).await?;
     let app = Router::new()
         .route("/webhooks/soundhash", post(receive))

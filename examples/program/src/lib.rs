@@ -78,7 +78,7 @@ where
         let (status, last) = match ended.await {
             Ok(()) => (ExitCode::SUCCESS, String::new()),
             // The error is not logged but written directly, so that the log filter cannot hide it.
-            Err(error) => (ExitCode::FAILURE, format!("{error}\n")),
+            Err(error) => (ExitCode::FAILURE, harmless(&error.to_string()) + "\n"),
         };
         let _ = timeout(END, log.write(last)).await;
         status
@@ -95,9 +95,9 @@ fn filter() -> Targets {
     set("RUST_LOG")
         .and_then(|filter| filter.parse().ok())
         .unwrap_or_else(|| {
-            // An attacker can cause any number of warnings from `h2`.
-            let targets = Targets::new().with_target("h2", LevelFilter::ERROR);
-            targets.with_default(LevelFilter::INFO)
+            // An attacker can cause any number of warnings from these crates.
+            let noisy = ["h2", "sqlx"].map(|target| (target, LevelFilter::ERROR));
+            Targets::from_iter(noisy).with_default(LevelFilter::INFO)
         })
 }
 

@@ -46,7 +46,8 @@ fn one_error(error: &Value) -> String {
     match (location.join("."), message) {
         (location, Some(message)) if !location.is_empty() => format!("{location}: {message}"),
         (_, Some(message)) => message.to_owned(),
-        _ => error.to_string(),
+        // The rest can repeat what was sent, such as a token.
+        _ => "an error without a message".to_owned(),
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool,
      as the previous one (`previous_secret` of the layer).
   2. Check that your server accepts deliveries of the new endpoint:
      `soundhash-webhook endpoints test {new_id}`
-  3. Confirm here. Endpoint {old_id} is then deleted, with its log of deliveries.
+  3. If deliveries failed, find them with `soundhash-webhook reconcile` first.
+  4. Confirm here. Endpoint {old_id} is then deleted, with its log of deliveries.
 "
     ));
     let question = format!("Delete the old endpoint {old_id} now?");

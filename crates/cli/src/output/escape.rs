@@ -66,7 +66,9 @@ pub(crate) fn is_harmless(character: char) -> bool {
     // Joiners, direction marks, line and paragraph separators, the byte order mark, and tags.
     let is_invisible = matches!(
         character,
-        '\u{61c}'
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'

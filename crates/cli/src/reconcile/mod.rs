@@ -61,7 +61,8 @@ pub(crate) struct ReconcileArgs {
     /// Check only these endpoints, which should be the ones that the records cover [default: all]
     #[arg(long = "endpoint", value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
     endpoints: Vec<String>,
-    /// The beginning of the window: a time, or its age, such as 90m or 2d
+    /// The beginning of the window: a time, or its age, such as 90m or 2d; without an offset, the
+    /// time is local
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_time)]
     since: Timestamp,
     /// The end of the window; SoundHash may still be retrying newer events

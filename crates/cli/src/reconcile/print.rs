@@ -123,14 +123,11 @@ pub(super) fn write_prometheus(report: &Report, endpoints: &str, path: &Path) ->
     })
 }
 
-/// Replaces a file atomically, because the collector may read it at any time. A device or a pipe
-/// cannot be replaced, so it is written to.
+/// Replaces a file atomically, because the collector may read it at any time.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // If the path is a link, the file that it points to is replaced.
-    let existing = fs::canonicalize(path);
-    let path = existing.as_deref().unwrap_or(path);
-    if path.exists() && !path.is_file() {
-        return fs::write(path, text);
+    // As root, this would replace a device.
+    if fs::symlink_metadata(path).is_ok_and(|existing| !existing.is_file()) {
+        return Err(io::Error::other("not a regular file"));
     }
     // The collector ignores this file, because its name does not end in .prom.
     let mut new = path.as_os_str().to_owned();

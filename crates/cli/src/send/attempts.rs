@@ -6,7 +6,7 @@ use axum::{
     body::Bytes,
     http::{
         HeaderMap, Method, Request, StatusCode, Uri,
-        header::{CONTENT_LENGTH, CONTENT_TYPE},
+        header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
     },
 };
 use clap::Args;
@@ -190,6 +190,12 @@ impl Target {
                     // Only the headers that describe the body are removed. The signature is kept.
                     headers.remove(CONTENT_LENGTH);
                     headers.remove(CONTENT_TYPE);
+                }
+                if next.authority() != url.authority() || next.scheme() != url.scheme() {
+                    // Like SoundHash's HTTP clients, this does not send credentials to others.
+                    for name in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
+                        headers.remove(name);
+                    }
                 }
                 redirects.push(redirect);
                 url = next;

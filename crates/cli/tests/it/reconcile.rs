@@ -158,13 +158,19 @@ fn links_and_devices_are_not_replaced_by_metrics() {
     let (metrics, link) = (folder.join("soundhash.prom"), folder.join("link.prom"));
     fs::write(&metrics, "old").unwrap();
     std::os::unix::fs::symlink(&metrics, &link).unwrap();
-    let status = "soundhash_webhook_reconcile_status{endpoints=\"7\"} 0";
     let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    for path in [&link, Path::new("/dev/full")] {
+        let mut command = reconcile(&api, "--prometheus");
+        command
+            .arg(path)
+            .expect(2, "--prometheus | not a regular file");
+    }
+    assert!(link.is_symlink() && !Path::new("/dev/full").is_file());
+    assert_eq!(fs::read_to_string(&metrics).unwrap(), "old");
     let mut command = reconcile(&api, "--endpoint 7 --prometheus");
-    command.arg(&link).expect(0, "arrived");
-    assert!(link.is_symlink());
+    command.arg(&metrics).expect(0, "arrived");
+    let status = "soundhash_webhook_reconcile_status{endpoints=\"7\"} 0";
     assert!(fs::read_to_string(&metrics).unwrap().contains(status));
-    reconcile(&api, "--endpoint 7 --prometheus /dev/stdout").expect(0, status);
 }
 
 /// Cron jobs often write their output to a file.

@@ -12,7 +12,7 @@ use soundhash_webhook::{
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, call, from_portal, router, titled};
+use crate::support::{App, PATH, SECRET, body, call, client, from_portal, router, titled};
 
 async fn act(app: &App, path: &str, request: Value) -> Value {
     let request = app
@@ -197,6 +197,14 @@ async fn without_a_url_samples_go_to_the_route_of_the_last_request() {
     app.send_signed("whsec_of_nobody", "{}").await;
     let record = sent(&app, "/api/samples").await;
     assert_eq!((record.verdict(), record.path()), (Verdict::Accepted, PATH));
+
+    // Attack: choose the route to which the sample goes.
+    let elsewhere = app.url.replace(PATH, "/elsewhere");
+    let forged = client().post(elsewhere);
+    let forged = forged.header("x-webhook-signature", "0".repeat(64)).send();
+    assert_eq!(forged.await.unwrap().status(), 401);
+    let record = sent(&app, "/api/samples").await;
+    assert_eq!(record.path(), PATH);
 }
 
 #[tokio::test]

@@ -138,6 +138,24 @@ async fn a_forgotten_event_is_handled_again() {
     assert_eq!(acted(&postgres.url()).await.len(), 2);
 }
 
+/// The queue fetches again immediately if it is not told to pause.
+#[tokio::test]
+async fn an_idle_worker_leaves_the_database_alone() {
+    let postgres = PostgresServer::start();
+    let _worker = start_worker(&postgres.url());
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let commits = async || {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+        let count: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+        count
+    };
+    sleep(Duration::from_secs(3)).await;
+    let before = commits().await;
+    sleep(Duration::from_secs(5)).await;
+    let after = commits().await;
+    assert!(after - before < 500, "{} transactions", after - before);
+}
+
 /// If workers fetched one job at a time, a backlog of this size would take more than three minutes.
 #[tokio::test]
 async fn a_backlog_is_worked_off_faster_than_workers_poll() {
