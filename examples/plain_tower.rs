@@ -40,10 +40,8 @@ async fn handle(delivery: &Delivery) -> StatusCode {
             // With this status, SoundHash sends the event again.
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
         },
-        Err(error) => {
-            warn!("the body is not an event: {error}");
-            error.status()
-        }
+        // The crate has logged the error.
+        Err(error) => error.status(),
     }
 }
 

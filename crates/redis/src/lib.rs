@@ -200,8 +200,8 @@ impl RedisStore {
     /// # Errors
     ///
     /// Returns an error if `url` is invalid, if the server cannot be reached or is a Redis Cluster
-    /// node or a Sentinel, or if the user may not run the scripts and their commands. It is not
-    /// checked whether the user may access the keys.
+    /// node or a Sentinel, or if the user may not run the scripts and their commands. The commands are
+    /// checked only if the user may access keys with the default [`prefix`](Self::prefix).
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());

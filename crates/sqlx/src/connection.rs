@@ -20,11 +20,11 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
-    backend::{Backend, BoxFuture, Value, depth},
+    backend::{Backend, BoxFuture, LONG, Value, depth},
     error::{is_conflict, may_be_the_connection},
 };
 
@@ -82,6 +82,7 @@ async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> 
 /// for, does not use up the server's connections.
 pub(crate) struct Closing<DB: Backend> {
     connection: Option<PoolConnection<DB>>,
+    pool: Pool<DB>,
     abandoned: Arc<Semaphore>,
     is_in_statement: bool,
 }
@@ -90,6 +91,7 @@ impl<DB: Backend> Closing<DB> {
     fn new(connection: PoolConnection<DB>, line: &Line<DB>) -> Self {
         Self {
             connection: Some(connection),
+            pool: line.pool.clone(),
             abandoned: Arc::clone(&line.abandoned),
             is_in_statement: false,
         }
@@ -123,23 +125,31 @@ impl<DB: Backend> Drop for Closing<DB> {
         else {
             return;
         };
-        match Arc::clone(&self.abandoned).try_acquire_owned() {
-            Ok(place) => {
+        let pool = self.pool.clone();
+        let place = Arc::clone(&self.abandoned).try_acquire_owned();
+        runtime.spawn(async move {
+            if let Ok(place) = place {
                 throw_away(connection);
-                runtime.spawn(async move {
-                    sleep(HANGING).await;
-                    drop(place);
-                });
+                sleep(HANGING).await;
+                drop(place);
+            } else if !replies::<DB>(&mut connection, &pool).await {
+                throw_away(connection);
             }
-            Err(_) => {
-                runtime.spawn(async move {
-                    // This waits for the reply to the statement, which may have begun a transaction.
-                    let idle = timeout(HANGING, is_idle::<DB>(&mut connection)).await;
-                    if !idle.unwrap_or(false) {
-                        throw_away(connection);
-                    }
-                });
-            }
+        });
+    }
+}
+
+/// Waits for the reply to an abandoned statement, and returns whether the connection can be used
+/// again. Returns `false` if the server has gone.
+async fn replies<DB: Backend>(connection: &mut DB::Connection, pool: &Pool<DB>) -> bool {
+    let start = Instant::now();
+    // The statement may have begun a transaction.
+    let mut idle = pin!(is_idle::<DB>(connection));
+    loop {
+        match timeout(LONG, idle.as_mut()).await {
+            Ok(idle) => return idle,
+            Err(_) if start.elapsed() > HANGING || !DB::is_busy(pool).await => return false,
+            Err(_) => {}
         }
     }
 }

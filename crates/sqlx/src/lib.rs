@@ -131,7 +131,7 @@
 //!
 //! A waiting transaction occupies a pooled connection. Keep transactions short, and set sqlx's
 //! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. On
-//! Postgres, the wait is canceled if the sender hangs up.
+//! Postgres, the wait is canceled if the sender hangs up, unless many do at the same time.
 //!
 //! # Postgres
 //!

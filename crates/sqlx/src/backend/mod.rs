@@ -65,6 +65,9 @@ pub enum Changed {
     Undecided,
 }
 
+/// The time after which a server is asked whether it still executes a statement.
+pub(crate) const LONG: Duration = Duration::from_secs(10);
+
 /// The operations that depend on the types of a database.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
@@ -106,6 +109,10 @@ pub trait Sql: sqlx::Database {
         connection: &'a mut Self::Connection,
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
+
+    /// Returns whether the server executes a statement of this user that takes longer than
+    /// [`LONG`]. If this cannot be found out, returns `true`.
+    fn is_busy(pool: &Pool<Self>) -> BoxFuture<'_, bool>;
 
     /// Returns how long a step that waits for a lock may take, and what it was waiting for if it
     /// takes longer.

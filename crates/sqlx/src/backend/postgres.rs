@@ -264,6 +264,26 @@ impl Sql for Postgres {
         })
     }
 
+    fn is_busy(pool: &PgPool) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let is_busy = async {
+                let options = pool.connect_options();
+                let mut connection = PgConnection::connect_with(&options).await?;
+                let active = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                    WHERE usename = current_user AND datname = current_database()
+                    AND state = 'active' AND clock_timestamp() - query_start > interval '9 s')";
+                let is_busy = sqlx::query_scalar(active).fetch_one(&mut connection);
+                let is_busy: bool = is_busy.await?;
+                connection.close().await?;
+                Ok::<_, sqlx::Error>(is_busy)
+            };
+            matches!(
+                timeout(REPLY_TIMEOUT, is_busy).await,
+                Err(_) | Ok(Err(_) | Ok(true))
+            )
+        })
+    }
+
     // The server itself ends the wait for a lock, so only its reply can be late.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
         (lock_timeout.saturating_add(REPLY_TIMEOUT), TimedOut::Reply)

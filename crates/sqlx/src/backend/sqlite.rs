@@ -236,6 +236,10 @@ impl Sql for Sqlite {
 
     // A statement that waits for SQLite's lock cannot be interrupted, and the connection's
     // `busy_timeout` is up to the caller. Each step therefore has its own time limit.
+    fn is_busy(_: &SqlitePool) -> BoxFuture<'_, bool> {
+        Box::pin(async { true })
+    }
+
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
         (lock_timeout.max(SHORTEST), TimedOut::Lock)
     }

@@ -368,7 +368,7 @@ async fn statements_that_hang_do_not_use_up_the_servers_connections() {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
     let pool = pool.connect_with((*direct.connect_options()).clone());
     let store = SqlxStore::new(EventLog::new(pool.await.unwrap()));
-    let store = store.deadline(Duration::from_millis(300));
+    let store = store.deadline(Duration::from_secs(1));
     let mut tx = direct.begin().await.unwrap();
     Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
         .await
@@ -384,6 +384,31 @@ async fn statements_that_hang_do_not_use_up_the_servers_connections() {
         .await
         .unwrap();
     assert_eq!(count, i64::from(2 * CONNECTIONS));
+    tx.rollback().await.unwrap();
+    assert!(!store.deadline(PATIENCE).forget(&key).await.unwrap());
+}
+
+/// A server vanishes while its connections are kept, and another one takes its place.
+#[tokio::test]
+async fn connections_that_are_kept_are_replaced_if_their_server_has_gone() {
+    const CONNECTIONS: u32 = 2;
+    let (database, direct, _log) = log::<Postgres>().await;
+    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
+    let proxy = HangingProxy::start(options.get_port()).await;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
+    let pool = pool.connect_with(options.port(proxy.port)).await.unwrap();
+    let store = SqlxStore::new(EventLog::new(pool));
+    let mut tx = direct.begin().await.unwrap();
+    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
+        .await
+        .unwrap();
+    let key = Key::new("a");
+    let hasty = store.clone().deadline(Duration::from_secs(1));
+    for _ in 0..8 {
+        hasty.forget(&key).await.unwrap_err();
+    }
+    wait_for_the_table(&direct, 2 * CONNECTIONS).await;
+    proxy.hang();
     tx.rollback().await.unwrap();
     assert!(!store.deadline(PATIENCE).forget(&key).await.unwrap());
 }
