@@ -473,10 +473,15 @@ impl FromStr for Secrets {
     /// # Errors
     ///
     /// Returns an error if the file has fewer than one or more than [`Secrets::MAX`] secrets, or if
-    /// a line is not valid, as described for [`Secret::from_str`].
+    /// a line is not valid, as described for [`Secret::from_str`], or begins with `#`. Such a comment
+    /// would be a secret that anyone can guess.
     fn from_str(text: &str) -> Result<Self, SecretError> {
         let lines = text.lines().filter(|line| !line.is_empty());
-        let secrets: Result<Vec<_>, _> = lines.take(Self::MAX + 1).map(str::parse).collect();
+        let secret = |line: &str| match line.starts_with('#') {
+            true => Err(SecretError::new(SecretErrorKind::Comment)),
+            false => line.parse(),
+        };
+        let secrets: Result<Vec<_>, _> = lines.take(Self::MAX + 1).map(secret).collect();
         secrets?.try_into()
     }
 }
@@ -557,6 +562,8 @@ pub enum SecretErrorKind {
     Quoted,
     /// The value contains an invisible character, such as a zero-width space or a byte order mark.
     InvisibleCharacter,
+    /// A line of a list of secrets begins with `#`, like a comment.
+    Comment,
     /// The list has more than [`Secrets::MAX`] secrets.
     TooMany,
 }
@@ -601,6 +608,7 @@ impl SecretErrorKind {
                 "{name} contains an invisible character, such as a zero-width space or a byte \
                  order mark: type the value, or copy it as plain text"
             ),
+            Self::Comment => f.write_str("a line begins with #, but comments are not supported"),
             Self::TooMany => f.write_str("more than four secrets"),
         }
     }

@@ -186,6 +186,11 @@ fn secrets_are_parsed_from_the_lines_of_a_file() {
         ("", SecretErrorKind::Empty),
         ("\n\r\n", SecretErrorKind::Empty),
         ("a\nb\nc\nd\ne", SecretErrorKind::TooMany),
+        // A comment would be a secret that anyone can guess.
+        (
+            "# current\nnew\n# previous\nold\n",
+            SecretErrorKind::Comment,
+        ),
         ("a\n b", SecretErrorKind::SurroundingWhitespace),
         ("a\n\t\n", SecretErrorKind::SurroundingWhitespace),
         ("'a'", SecretErrorKind::Quoted),

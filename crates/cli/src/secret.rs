@@ -48,7 +48,7 @@ impl SecretSource {
     /// Returns the secret for signing and verifying.
     pub(crate) fn secret(&self) -> Result<Secret, Error> {
         let (text, source) = self.read()?;
-        checked(text, &source)
+        checked(&text, &source)
     }
 
     /// Returns the secret without checking it, and the name of its source.
@@ -87,9 +87,9 @@ fn read_file(path: &Path) -> io::Result<String> {
     io::read_to_string(file.take(MAX_FILE))
 }
 
-/// Returns the secret, or an error if it starts or ends with whitespace or contains an invisible
-/// character. SoundHash's secrets never do.
-pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
+/// Returns the secret, or an error if it starts or ends with whitespace, contains an invisible
+/// character, or is in quotes. SoundHash's secrets never do.
+pub(crate) fn checked(text: &str, source: &str) -> Result<Secret, Error> {
     if text.trim() != text {
         return Err(Error::usage(format!(
             "{source}: the secret starts or ends with whitespace. Remove the whitespace."
@@ -102,7 +102,9 @@ pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
             u32::from(character)
         )));
     }
-    Secret::try_from(text).map_err(|error| Error::usage(format!("{source}: {error}")))
+    // Unlike `Secret::try_from`, this rejects a secret in quotes.
+    text.parse()
+        .map_err(|error| Error::usage(format!("{source}: {error}")))
 }
 
 /// Reads an optional environment variable.

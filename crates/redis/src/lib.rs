@@ -256,6 +256,9 @@ impl RedisStore {
     }
 
     /// Sets the prefix of all keys in Redis. The default is `soundhash-webhook:`.
+    ///
+    /// Applications that share a server, such as staging and production, need different prefixes.
+    /// Otherwise, an event that one of them has handled is a duplicate for the other.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
         self.prefix = prefix.into();

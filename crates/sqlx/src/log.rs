@@ -150,8 +150,10 @@ impl<DB: Backend> EventLog<DB> {
     /// database is not `UTF8`, [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements)
     /// if a connection pooler in front of Postgres mixes up its clients' statements,
     /// [`InMemory`](crate::EventLogErrorKind::InMemory) if an SQLite database is not in a file and
-    /// the pool has more than one connection, or another error if the database fails. In all of
-    /// these cases, the table is unchanged.
+    /// the pool has more than one connection,
+    /// [`LockTimeout`](crate::EventLogErrorKind::LockTimeout) if a table of Postgres has to be changed
+    /// but is in use for more than 5 s, or another error if the database fails. In all of these cases,
+    /// the table is unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)
             .await

@@ -33,9 +33,14 @@ pub(crate) async fn migrate<DB: Backend>(
     let table = name.migrations();
     let create = format!("CREATE TABLE IF NOT EXISTS {table} (version bigint PRIMARY KEY)");
     DB::execute_raw(&mut tx, create).await?;
-    let applied = applied::<DB>(&mut tx, name).await?;
-    let insert: Arc<str> = format!("INSERT INTO {table} VALUES ($1)").into();
-    // If only the migrations table was lost or emptied, these statements change nothing.
+    // A partial restore can lose either table. If it was the one of the migrations, these statements
+    // change nothing.
+    let applied = match DB::is_migrated(&mut tx, name).await? {
+        true => applied::<DB>(&mut tx, name).await?,
+        false => 0,
+    };
+    let insert = format!("INSERT INTO {table} VALUES ($1) ON CONFLICT DO NOTHING");
+    let insert: Arc<str> = insert.into();
     for (version, sql) in (1..).zip(versions).skip(applied) {
         DB::execute_raw(&mut tx, sql).await?;
         DB::execute(&mut tx, &insert, &[Value::Integer(version)]).await?;

@@ -41,6 +41,9 @@ use crate::{
 /// use both for the same delivery, give the store a log with another [`table`](EventLog::table).
 /// Otherwise, an event whose handler fails after it has been recorded does not run again.
 ///
+/// Applications that share a database need different tables. Otherwise, an event that one of them has
+/// handled is a duplicate for the other.
+///
 /// Leases and retention periods are measured by the database's clock. Rows for expired keys remain
 /// until [`EventLog::purge`] deletes them. Call `purge` once a day.
 pub struct SqlxStore<DB: Backend> {

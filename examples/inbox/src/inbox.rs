@@ -34,8 +34,8 @@ const SESSION: &str = "
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// The maximum number of connections per process, low enough for several processes to share a
-/// Postgres server with default settings.
+/// The maximum number of connections per process, low enough for four processes to share a Postgres
+/// server with default settings.
 const MAX_CONNECTIONS: u32 = 20;
 
 /// A job, which refers to its event by key. The event itself is in the log, byte for byte.
@@ -250,11 +250,11 @@ fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());
     // `57P03`: the server is starting or recovering. `53300`: it has too many connections. `53100`:
-    // its disk is full. `25006`: it is a standby that has not been promoted yet. `08`: PgBouncer
-    // cannot reach it.
+    // its disk is full. `25006`: it is a standby that has not been promoted yet. `55P03`: something
+    // else uses the table that is to be migrated. `08`: PgBouncer cannot reach it.
     let is_stopped = |code: &str| {
         ["57P", "08"].iter().any(|class| code.starts_with(class))
-            || ["53300", "53100", "25006"].contains(&code)
+            || ["53300", "53100", "25006", "55P03"].contains(&code)
     };
     causes.any(|cause| match cause.downcast_ref() {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,

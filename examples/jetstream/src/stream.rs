@@ -310,7 +310,8 @@ async fn create_if_vanished(context: &Context, name: &str, subject: &str) -> Res
     }
 }
 
-/// Returns the stream, creating it with three replicas if it does not exist.
+/// Returns the stream, creating it with three replicas if it does not exist, and changing its other
+/// settings if they are different.
 async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
     let config = |num_replicas| Config {
         name: name.into(),
@@ -323,16 +324,29 @@ async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, 
         discard: DiscardPolicy::New,
         ..Config::default()
     };
-    match context.get_or_create_stream(config(REPLICAS)).await {
+    let stream = match context.get_or_create_stream(config(REPLICAS)).await {
         Err(error) if is_not_clustered(error.kind()) => {
             warn!(
                 "NATS runs without a cluster: {name} has only one replica, so a failed disk loses \
                  its deliveries"
             );
-            Ok(context.get_or_create_stream(config(1)).await?)
+            context.get_or_create_stream(config(1)).await?
         }
-        stream => Ok(stream?),
+        stream => stream?,
+    };
+    // The stream may have been created by another version, or by hand.
+    let existing = &stream.cached_info().config;
+    let wanted = Config {
+        duplicate_window: DUPLICATE_WINDOW,
+        max_age: MAX_AGE,
+        discard: DiscardPolicy::New,
+        ..existing.clone()
+    };
+    if wanted != *existing {
+        context.update_stream(&wanted).await?;
+        warn!("the settings of {name} were different, and have been changed");
     }
+    Ok(stream)
 }
 
 fn is_not_clustered(error: CreateStreamErrorKind) -> bool {

@@ -86,6 +86,10 @@ kinds! {
          body, and records the status of the final page, so the event counts as delivered but is \
          lost. Respond with 404 to paths that do not exist, and do not redirect POST requests to \
          HTTPS, to a path with or without a trailing slash, or to a login.",
+    AcceptedElsewhere:
+        "The application responds with 2xx to a delivery at a path that does not exist, for example \
+         with the page of a single-page application. If the registered URL has a mistake, the event \
+         counts as delivered but is lost. Respond with 404 to POST requests to such paths.",
     OtherRoute:
         "The layer surrounds a route that does not handle events. The signature covers neither the \
          method nor the path, so an attacker can replay a recorded delivery there. After a 2xx to a \
@@ -125,7 +129,8 @@ impl Failure {
             Expected::Unhandled => {
                 (seen.verified && seen.status.is_success()).then_some(FailureKind::OtherRoute)
             }
-            Expected::NotRedirected => None,
+            Expected::NotRedirected => (seen.status.is_success() && !seen.verified)
+                .then_some(FailureKind::AcceptedElsewhere),
         };
         match kind {
             None => Ok(()),

@@ -20,8 +20,8 @@ use soundhash_webhook::{
     testing::{
         Failure,
         FailureKind::{
-            self, BodyChanged, BodyLimit, BodyRead, HeadChanged, MaxBodySize, NoRoute, NoSecret,
-            NotAccepted, OtherRoute, Redirected, Unprotected,
+            self, AcceptedElsewhere, BodyChanged, BodyLimit, BodyRead, HeadChanged, MaxBodySize,
+            NoRoute, NoSecret, NotAccepted, OtherRoute, Redirected, Unprotected,
         },
         FailureReport, HostileRequests, hostile_requests,
     },
@@ -88,6 +88,17 @@ const READ: &str = "no signature, and a body that waits for a 100";
 const LARGEST: &str = "authentic, and as large as allowed";
 
 // ---- redirects
+
+/// The URL that was registered may have a mistake.
+#[tokio::test]
+async fn a_fallback_that_accepts_deliveries_is_found() {
+    let page = route().layer(layer()).fallback(|| async { "<html>" });
+    let names = [
+        "with or without a trailing slash",
+        "at a path that does not exist",
+    ];
+    finds(page, &names.map(|name| (name, AcceptedElsewhere))).await;
+}
 
 /// SoundHash follows a redirect with a bodiless GET, and records the status of that response.
 #[tokio::test]

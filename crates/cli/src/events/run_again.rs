@@ -88,6 +88,14 @@ pub(super) async fn run(
         output::note("There are no such events.");
         return Ok(true);
     }
+    let mut endpoints = events.iter().map(|event| &event.endpoint);
+    if let Some(first) = endpoints.next()
+        && endpoints.any(|other| other != first)
+    {
+        return Err(Error::usage(
+            "these events are of several endpoints, each with a secret of its own: give --endpoint",
+        ));
+    }
     if events.len() > 1 && !args.yes {
         output::require_terminal("run the events again")?;
         let (count, url) = (events.len(), escape(&args.url.to_string()));

@@ -196,10 +196,10 @@ async fn accept(State(seen): State<Seen>, delivery: Delivery) -> Response {
 /// Returns the layer that verifies requests, and an inspector with the same secrets.
 fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspector), Error> {
     let (text, name) = source.read()?;
-    let mut layer = SoundHashWebhookLayer::new(secret::checked(text.clone(), &name)?);
+    let mut layer = SoundHashWebhookLayer::new(secret::checked(&text, &name)?);
     let mut inspector = Inspector::new().with_secret(text);
     if let Some(text) = secret::previous_text()? {
-        layer = layer.previous_secret(secret::checked(text.clone(), PREVIOUS_SECRET)?);
+        layer = layer.previous_secret(secret::checked(&text, PREVIOUS_SECRET)?);
         inspector = inspector.with_secret(text);
     }
     Ok((layer, inspector))

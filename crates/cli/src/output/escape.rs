@@ -28,6 +28,7 @@ pub(crate) fn excerpt(text: &str, length: usize) -> String {
 }
 
 /// Returns `text` as one word of a shell command that can be copied from a terminal.
+#[cfg(feature = "database")]
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", escape(text).replace('\'', r"'\''"))
 }
@@ -84,6 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "database")]
     fn a_quoted_word_is_one_word() {
         assert_eq!(quoted("a';touch b"), r"'a'\'';touch b'");
     }

@@ -424,6 +424,22 @@ fn events_run_even_if_their_results_cannot_be_printed() {
 }
 
 /// A list can be the input of other programs, so no line of it may be dropped.
+/// Each endpoint has its own secret, so its events would be signed for another tenant.
+#[test]
+fn events_of_several_endpoints_do_not_run_together() {
+    let app = App::<Sqlite>::start();
+    app.seed(3);
+    app.runtime.block_on(async {
+        let name = "UPDATE soundhash_events SET endpoint = 'acme' WHERE event_key = 't1'";
+        let pool = Sqlite::connect(&app.database).await;
+        sqlx::query(name).execute(&pool).await.unwrap();
+    });
+    app.check("run-again --since 1h --yes | 2 | several endpoints");
+    assert_eq!(app.forgotten(), 0);
+    app.check("run-again --since 1h --endpoint acme --yes | 0 | t1 | 200 OK");
+    assert_eq!(app.handled(), keys([1]));
+}
+
 #[test]
 fn a_long_list_waits_for_its_reader() {
     let app = App::<Sqlite>::start();

@@ -188,8 +188,9 @@ impl Sql for Postgres {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<bool>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT to_regclass($1) IS NOT NULL")
+            let row = sqlx::query("SELECT (to_regclass($1), to_regclass($2)) IS NOT NULL")
                 .bind(name.migrations().to_string())
+                .bind(name.table().to_string())
                 .fetch_one(connection)
                 .await?;
             row.try_get(0)
@@ -204,6 +205,9 @@ impl Sql for Postgres {
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('soundhash_webhook', 0))")
                 .execute(&mut *connection)
                 .await?;
+            // While this waits for a long read of the table, all inserts would wait behind it.
+            let limit = "SET LOCAL lock_timeout = '5s'";
+            sqlx::query(limit).execute(&mut *connection).await?;
             let Some(schema) = name.schema() else {
                 return Ok(());
             };

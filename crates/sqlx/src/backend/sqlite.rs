@@ -174,13 +174,14 @@ impl Sql for Sqlite {
         Box::pin(async move {
             let schema = name.schema().unwrap_or("main");
             let sql = format!(
-                "SELECT count(*) FROM \"{schema}\".sqlite_master WHERE type = 'table' AND name = $1"
+                "SELECT count(*) FROM \"{schema}\".sqlite_master WHERE type = 'table' AND name IN ($1, $2)"
             );
             let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(name.migrations().bare())
+                .bind(name.table().bare())
                 .fetch_one(connection)
                 .await?;
-            Ok(row.try_get::<i64, _>(0)? > 0)
+            Ok(row.try_get::<i64, _>(0)? == 2)
         })
     }
 

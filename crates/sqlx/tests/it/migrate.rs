@@ -15,6 +15,7 @@ on_both!(
     many_processes_can_migrate_at_once,
     without_a_migration_the_error_says_so,
     a_table_of_a_later_version_stays_unchanged,
+    a_table_that_was_lost_is_created_again,
     a_table_whose_migrations_are_unknown_is_kept,
 );
 
@@ -46,6 +47,19 @@ async fn without_a_migration_the_error_says_so<DB: Fixture>() {
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
     let error = log.accept(&delivery).await.expect_err("no table");
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
+}
+
+/// A partial restore, or `DROP TABLE`, can lose the events.
+async fn a_table_that_was_lost_is_created_again<DB: Fixture>() {
+    let database = DB::create().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&database), 2).await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.unwrap();
+    DB::run(&pool, "DROP TABLE soundhash_events").await.unwrap();
+    for _ in 0..2 {
+        log.migrate().await.unwrap();
+    }
+    works(&log).await;
 }
 
 async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
