@@ -99,6 +99,40 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// A URL with a port that nothing listens on. The password in the URL must not be printed.
 const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
+/// Someone may have created the stream by hand, with a default that deletes accepted events.
+#[tokio::test]
+async fn the_settings_of_a_stream_that_exists_are_changed() {
+    let cluster = NatsCluster::start();
+    let urls: Vec<_> = cluster.urls.split(',').map(str::to_owned).collect();
+    let mut options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    options = options.connection_timeout(PATIENCE);
+    let client = options.connect(urls).await.unwrap();
+    let context = jetstream::new(client);
+    let by_hand = jetstream::stream::Config {
+        name: "SOUNDHASH".into(),
+        subjects: vec!["soundhash.accepted".into()],
+        max_messages: 5,
+        ..Default::default()
+    };
+    while let Err(error) = context.create_stream(&by_hand).await {
+        println!("the cluster is not ready yet: {error}");
+        sleep(Duration::from_millis(200)).await;
+    }
+    let receiver = Receiver::listening(&mut program("receive", &cluster));
+    let mut stream = context.get_stream("SOUNDHASH").await.unwrap();
+    let config = &stream.info().await.unwrap().config;
+    assert_eq!(config.discard, jetstream::stream::DiscardPolicy::New);
+    assert_eq!(config.max_age.as_secs(), 30 * 24 * 60 * 60);
+    assert_eq!(config.max_messages, 5);
+    // What does not fit is not accepted.
+    let mut statuses = HashMap::new();
+    for id in 0..6 {
+        let status = deliver(&receiver.url(), &event(&id.to_string())).await;
+        *statuses.entry(status.unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(statuses, HashMap::from([(202, 5), (503, 1)]));
+}
+
 #[test]
 fn a_signal_ends_it_while_it_connects() {
     // This server accepts connections, but never responds.
