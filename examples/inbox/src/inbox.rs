@@ -232,7 +232,7 @@ async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
     sqlx::query(CREATE_TASK_FUNCTION).execute(&mut *tx).await?;
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS acted_events (
-            event_key text NOT NULL,
+            event_key text COLLATE \"C\" NOT NULL,
             job_id bigint NOT NULL,
             event_type text,
             acted_at timestamptz NOT NULL DEFAULT now(),

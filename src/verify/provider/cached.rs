@@ -212,7 +212,9 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how long secrets are cached. The default is 60 s.
     ///
-    /// A secret that is replaced or revoked in the database can remain valid for up to this long.
+    /// A secret that is replaced or revoked in the database can remain valid for up to this long, and a
+    /// new one can be rejected for as long. Stay below the 7 minutes after which SoundHash drops an
+    /// event.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.time_to_live = time.min(YEAR))

@@ -83,7 +83,7 @@ fn cure_of_status(response: &Response) -> &'static str {
         (429, _) => "A rate limit is in front. Exclude this path, because events come in bursts.",
         (502, _) => "A proxy cannot reach the application, or got a broken response from it.",
         (503, _) => "The application or its proxy is overloaded or starting. Look into its log.",
-        (504, _) => "The proxy's time limit is too short (nginx: `proxy_read_timeout 35s`).",
+        (504, _) => "The proxy's time limit is too short (nginx: `proxy_read_timeout 29s`).",
         (500, "Internal server error") => {
             "No SoundHashWebhookLayer is around the handler. Add it after the route."
         }

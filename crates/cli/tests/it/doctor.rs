@@ -275,7 +275,7 @@ fn each_status_has_its_cure() {
         500 | oops | The handler failed
         502 | | cannot reach the application
         503 | | overloaded or starting
-        504 | | nginx: `proxy_read_timeout 35s`"
+        504 | | nginx: `proxy_read_timeout 29s`"
         .lines()
     {
         let [status, body, cure] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
