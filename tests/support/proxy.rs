@@ -138,10 +138,11 @@ impl HangingProxy {
                     let (mut from_client, mut to_client) = client.into_split();
                     let (mut from_server, mut to_server) = server.into_split();
                     let is_alive = move || hangs.load(Ordering::SeqCst) == opened;
-                    tokio::try_join!(
-                        forward(&mut from_client, &mut to_server, &is_alive),
-                        forward(&mut from_server, &mut to_client, &is_alive),
-                    )
+                    let is_still_alive = is_alive.clone();
+                    tokio::spawn(async move {
+                        forward(&mut from_server, &mut to_client, &is_still_alive).await
+                    });
+                    forward(&mut from_client, &mut to_server, &is_alive).await
                 });
             }
         });

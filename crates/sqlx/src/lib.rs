@@ -153,11 +153,11 @@
 //! - **Connections that hang.** A proxy may keep a connection open after its server has gone, and
 //!   sqlx waits for a reply without a time limit. If a connection hangs during one of this crate's
 //!   own statements, the crate gives it up, after five minutes at the latest. The server may still
-//!   execute the statement, for example while a synchronous standby is gone, so an `EventLog`
-//!   can occupy more than `max_connections` of the server's connections: up to twice as many, and
-//!   again as many every five minutes. sqlx also pings each
-//!   connection before returning it to the pool. Limit that ping, too, which also closes a connection
-//!   on which a transaction may still begin:
+//!   execute the statement, for example while a synchronous standby is gone, so the pool then
+//!   occupies more of the server's connections than its `max_connections`, and more every few
+//!   minutes. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. sqlx also
+//!   pings each connection before returning it to the pool. Limit that ping, too, which also closes
+//!   a connection on which a transaction may still begin:
 //!
 //!   ```
 //!   # #[cfg(feature = "postgres")]
