@@ -5,10 +5,12 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::inbox::{EventJob, Inbox};
 
-/// A retry is at most `exp(10)` seconds away, which is 6.2 hours. A job that waits longer got its time
-/// from a clock that was wrong.
-const GIVEN_UP: &str = "job.locked_at IS NULL
-    AND (job.attempts >= job.max_attempts OR job.run_at > now() + interval '7 hours')";
+/// A retry is at most `exp(10)` seconds away, which is 6.2 hours, and a worker locks a job for a few
+/// minutes. A job that waits longer, or whose lock lies in the future, got its time from a clock that
+/// was wrong.
+const GIVEN_UP: &str = "CASE WHEN job.locked_at IS NULL
+    THEN job.attempts >= job.max_attempts OR job.run_at > now() + interval '7 hours'
+    ELSE job.locked_at > now() + interval '1 hour' END";
 
 /// A job that is not retried automatically, or not for a long time.
 #[derive(Clone, Debug)]
@@ -57,7 +59,8 @@ impl Inbox {
     pub async fn run_again(&self) -> Result<u64, BoxError> {
         let changed = sqlx::query(AssertSqlSafe(format!(
             "UPDATE graphile_worker._private_jobs AS job
-             SET attempts = 0, run_at = now(), updated_at = now()
+             SET attempts = 0, run_at = now(), updated_at = now(),
+                 locked_at = NULL, locked_by = NULL
              FROM graphile_worker._private_tasks AS task
              WHERE task.id = job.task_id AND task.identifier = $1 AND {GIVEN_UP}"
         )))

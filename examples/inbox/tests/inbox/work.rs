@@ -98,11 +98,19 @@ async fn a_job_that_waits_for_a_wrong_time_is_listed_and_can_be_run_again() {
     let receiver = start("receive", &postgres.url());
     assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
-    let put_off = "UPDATE graphile_worker._private_jobs SET run_at = now() + interval '1 year'";
-    sqlx::query(put_off).execute(&pool).await.unwrap();
-    assert!(output("given-up", &postgres.url()).ends_with("a\" 0 \"\"\n"));
-    assert_eq!(output("run-again", &postgres.url()), "1\n");
-    assert_eq!(output("given-up", &postgres.url()), "");
+    for wrong in [
+        "run_at = now() + interval '1 year'",
+        "locked_at = now() + interval '1 day', locked_by = 'a worker that was killed'",
+    ] {
+        let put_off = format!("UPDATE graphile_worker._private_jobs SET {wrong}");
+        sqlx::query(sqlx::AssertSqlSafe(put_off))
+            .execute(&pool)
+            .await
+            .unwrap();
+        assert!(output("given-up", &postgres.url()).ends_with("a\" 0 \"\"\n"));
+        assert_eq!(output("run-again", &postgres.url()), "1\n");
+        assert_eq!(output("given-up", &postgres.url()), "");
+    }
     let _worker = start_worker(&postgres.url());
     acted_in_time(&postgres.url(), 1).await;
 }
