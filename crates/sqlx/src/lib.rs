@@ -154,10 +154,10 @@
 //!   sqlx waits for a reply without a time limit. If a connection hangs during one of this crate's
 //!   own statements, the crate gives it up, after five minutes at the latest. The server may still
 //!   execute the statement, for example while a synchronous standby is gone, so the pool then
-//!   occupies more of the server's connections than its `max_connections`, and more every few
-//!   minutes. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. sqlx also
-//!   pings each connection before returning it to the pool. Limit that ping, too, which also closes
-//!   a connection on which a transaction may still begin:
+//!   occupies more of the server's connections than its `max_connections`, and more as long as this
+//!   lasts. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. sqlx also pings
+//!   each connection before returning it to the pool. Limit that ping, too, which also closes a
+//!   connection on which a transaction may still begin:
 //!
 //!   ```
 //!   # #[cfg(feature = "postgres")]
