@@ -207,7 +207,7 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 
 impl<S> Routes<S> {
     /// Returns the handler for the event. Parses the event, which logs the reason if that is not
-    /// possible, unless its type is known and has no handler.
+    /// possible, unless no handler is set for its known type.
     ///
     /// # Errors
     ///

@@ -250,8 +250,8 @@ fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());
     // `57P03`: the server is starting or recovering. `53300`: it has too many connections. `53100`:
-    // its disk is full. `25006`: it is a standby that has not been promoted yet. `55P03`: something
-    // else uses the table that is to be migrated. `08`: PgBouncer cannot reach it.
+    // its disk is full. `25006`: it is a standby that has not been promoted yet. `55P03`: another
+    // session uses a table that has to be migrated. `08`: PgBouncer cannot reach it.
     let is_stopped = |code: &str| {
         ["57P", "08"].iter().any(|class| code.starts_with(class))
             || ["53300", "53100", "25006", "55P03"].contains(&code)

@@ -51,7 +51,7 @@ pub trait SecretLookup: Send + Sync + 'static {
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
-    /// This runs in a Tokio task of its own. If all requests that wait for it are dropped, it ends 5 s
+    /// This runs in a separate Tokio task. If all requests that wait for it are dropped, it ends 5 s
     /// after its start.
     ///
     /// # Errors

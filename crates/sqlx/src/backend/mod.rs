@@ -88,7 +88,7 @@ pub trait Sql: sqlx::Database {
     /// The migration statements for each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
 
-    /// Returns whether both tables exist, that of the events and that of the migrations.
+    /// Returns whether both the events table and the migrations table exist.
     fn is_migrated<'a>(
         connection: &'a mut Self::Connection,
         name: &'a TableName,

@@ -69,7 +69,7 @@ async fn end(connection: &mut PgConnection) {
 }
 
 /// The cancellations that may run at a time, each on a connection outside the pool. An attacker can
-/// hang up as often as he likes.
+/// hang up any number of times.
 static CANCELLATIONS: Semaphore = Semaphore::const_new(4);
 
 /// Cancels the wait for a lock on the server when the caller stops waiting. Otherwise, the server
