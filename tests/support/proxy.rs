@@ -135,14 +135,11 @@ impl HangingProxy {
                 let (hangs, opened) = (Arc::clone(&all), all.load(Ordering::SeqCst));
                 tokio::spawn(async move {
                     let server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
-                    let (mut from_client, mut to_client) = client.into_split();
-                    let (mut from_server, mut to_server) = server.into_split();
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
                     let is_alive = move || hangs.load(Ordering::SeqCst) == opened;
-                    let is_still_alive = is_alive.clone();
-                    tokio::spawn(async move {
-                        forward(&mut from_server, &mut to_client, &is_still_alive).await
-                    });
-                    forward(&mut from_client, &mut to_server, &is_alive).await
+                    tokio::spawn(forward(from_server, to_client, is_alive.clone()));
+                    forward(from_client, to_server, is_alive).await
                 });
             }
         });
@@ -157,9 +154,9 @@ impl HangingProxy {
 
 /// Forwards bytes until the sender closes its end. While `is_alive` is false, drops them.
 async fn forward(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    is_alive: &impl Fn() -> bool,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    is_alive: impl Fn() -> bool,
 ) -> std::io::Result<()> {
     let mut bytes = [0; 1024];
     while let len @ 1.. = from.read(&mut bytes).await? {

@@ -132,8 +132,8 @@ pub(crate) struct Filter {
     /// Only events of this endpoint, as your `SecretProvider` names it
     #[arg(long, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
-    /// Only events received at or after this time, or since this age, such as 90m or 2d; without an offset, the
-    /// time is local
+    /// Only events received at or after this time, or since this age, such as 90m or 2d; without an
+    /// offset, the time is local
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) since: Option<Timestamp>,
     /// Only events received before this time

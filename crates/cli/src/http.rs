@@ -340,6 +340,9 @@ fn proxy_name(proxy: &Intercept) -> String {
     format!("{host}:{port}")
 }
 
+/// The header of a response that an idempotency layer gave without calling the handler.
+pub(crate) const REPLAYED: &str = "idempotent-replayed";
+
 /// A response that was received completely.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,

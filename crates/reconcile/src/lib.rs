@@ -49,8 +49,8 @@
 //!
 //! A record without a matching delivery can hide an event that is missing at the same time. Such
 //! records come from the test button, from SoundHash's developer portal, whose deliveries are not in
-//! the log, and from endpoints that were not compared. [`Report::extra`] counts them. An event from the half second before or after the window can also hide a missing
-//! event in the window.
+//! the log, and from endpoints that were not compared. [`Report::extra`] counts them. An event from
+//! the half second before or after the window can also hide a missing event in the window.
 
 // - `log`: the attempts, and the queries that read them within the API's limit
 // - `compare`: finds the missing events

@@ -220,7 +220,7 @@ impl<DB: Backend> EventLog<DB> {
         mut connection: Closing<DB>,
         changes: &[&Change],
     ) -> Result<(Vec<Changed>, Closing<DB>), EventLogError> {
-        let mut faults = connection::repetitions(&self.pool);
+        let mut faults = connection::repetitions(&self.line.pool);
         // A batch can run into the same conflict again and again, while its events would not if
         // they were written one by one.
         let most = if changes.len() == 1 { CONFLICTS } else { 1 };

@@ -82,8 +82,7 @@ async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> 
 /// for, does not use up the server's connections.
 pub(crate) struct Closing<DB: Backend> {
     connection: Option<PoolConnection<DB>>,
-    pool: Pool<DB>,
-    abandoned: Arc<Semaphore>,
+    line: Line<DB>,
     is_in_statement: bool,
 }
 
@@ -91,8 +90,7 @@ impl<DB: Backend> Closing<DB> {
     fn new(connection: PoolConnection<DB>, line: &Line<DB>) -> Self {
         Self {
             connection: Some(connection),
-            pool: line.pool.clone(),
-            abandoned: Arc::clone(&line.abandoned),
+            line: line.clone(),
             is_in_statement: false,
         }
     }
@@ -125,8 +123,8 @@ impl<DB: Backend> Drop for Closing<DB> {
         else {
             return;
         };
-        let pool = self.pool.clone();
-        let place = Arc::clone(&self.abandoned).try_acquire_owned();
+        let pool = self.line.pool.clone();
+        let place = self.line.abandoned.clone().try_acquire_owned();
         runtime.spawn(async move {
             if let Ok(place) = place {
                 throw_away(connection);
@@ -172,7 +170,7 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
 /// taken in a separate task, which returns it if the caller is gone. The number of these tasks is
 /// limited, so that other callers who give up leave the queue.
 pub(crate) struct Line<DB: Backend> {
-    pool: Pool<DB>,
+    pub(crate) pool: Pool<DB>,
     turns: Arc<Semaphore>,
     /// The number of connections that may be closed in the middle of a statement within
     /// [`HANGING`]. After that, the server has probably noticed.

@@ -45,7 +45,6 @@ const PURGE_BATCH: u32 = 2_000;
 /// # }
 /// ```
 pub struct EventLog<DB: Backend> {
-    pub(crate) pool: Pool<DB>,
     pub(crate) line: Line<DB>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) lock_timeout: Duration,
@@ -81,8 +80,7 @@ impl<DB: Backend> EventLog<DB> {
         telemetry::count(0);
         let name = TableName::default();
         Self {
-            line: Line::new(pool.clone()),
-            pool,
+            line: Line::new(pool),
             statements: Arc::new(Statements::new::<DB>(&name, None)),
             lock_timeout: Duration::from_secs(5),
             queue: Arc::default(),
@@ -155,7 +153,7 @@ impl<DB: Backend> EventLog<DB> {
     /// but is in use for more than 5 s, or another error if the database fails. In all of these cases,
     /// the table is unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
-        migrate(&self.pool, &self.name)
+        migrate(&self.line.pool, &self.name)
             .await
             .map_err(|error| telemetry::failed("migrate", None, error))
     }
@@ -185,7 +183,7 @@ impl<DB: Backend> EventLog<DB> {
         let begun = async {
             let connection = self.line.acquire().await?;
             // This task continues if the client hangs up.
-            let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
+            let (pool, sql) = (self.line.pool.clone(), Arc::clone(sql));
             let begin = async move { connection::begin(connection, &pool, &sql).await };
             tokio::spawn(begin).await.map_err(io::Error::from)?
         };
@@ -243,7 +241,13 @@ impl<DB: Backend> EventLog<DB> {
         delivery: &Delivery,
     ) -> Result<bool, EventLogError> {
         let values = recorded(delivery);
-        let recording = DB::record(tx, &self.pool, &self.statements, &values, self.lock_timeout);
+        let recording = DB::record(
+            tx,
+            &self.line.pool,
+            &self.statements,
+            &values,
+            self.lock_timeout,
+        );
         self.in_time(recording).await
     }
 
@@ -416,7 +420,6 @@ fn summary<DB: Backend>(row: &DB::Row) -> sqlx::Result<EventSummary> {
 impl<DB: Backend> Clone for EventLog<DB> {
     fn clone(&self) -> Self {
         Self {
-            pool: self.pool.clone(),
             line: self.line.clone(),
             statements: Arc::clone(&self.statements),
             lock_timeout: self.lock_timeout,

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    http::{Client, Response},
+    http::{Client, REPLAYED, Response},
     output,
     secret::{self, PREVIOUS_SECRET, SecretSource},
     send::attempts::{Delivery, Target},
@@ -218,7 +218,7 @@ async fn duplicate(receiver: &mut Receiver, first: &Delivery) -> Check {
         if !check.is_ok() {
             return check;
         }
-        let is_replayed = |it: Response| it.headers.contains_key("idempotent-replayed");
+        let is_replayed = |it: Response| it.headers.contains_key(REPLAYED);
         if !result.is_ok_and(is_replayed) {
             return Check::new(
                 Unknown,

@@ -20,7 +20,7 @@ use crate::{
     database::{Database, Filter},
     error::Error,
     events::kind,
-    http::NoResponse,
+    http::{NoResponse, REPLAYED},
     output::{
         self,
         escape::{escape, excerpt, harmless_json, quoted},
@@ -182,6 +182,7 @@ impl Run<'_> {
         }
         let mut last = None;
         for (number, event) in events.iter().enumerate() {
+            let left = events.len() - number - 1;
             let tick = async {
                 if let Some(ticks) = &mut ticks {
                     ticks.tick().await;
@@ -190,7 +191,7 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 () = signals::received(1) => {
-                    self.stopped("Interrupted:", events.len() - number, last);
+                    self.stopped("Interrupted:", left + 1, last);
                     return Err(Error::Interrupted);
                 }
                 () = tick => {}
@@ -203,22 +204,17 @@ impl Run<'_> {
             let cause = tokio::select! {
                 biased;
                 () = hurry => {
-                    self.unfinished(event, "Interrupted", events.len() - number - 1, last);
+                    self.unfinished(event, "Interrupted", left, last);
                     return Err(Error::Interrupted);
                 }
                 cause = self.one(event) => cause,
             };
             if let Err(Error::Failed(_)) = cause {
-                self.unfinished(
-                    event,
-                    "The database failed",
-                    events.len() - number - 1,
-                    last,
-                );
+                self.unfinished(event, "The database failed", left, last);
             }
             let cause = cause?;
             if let Some(cause) = cause {
-                self.stopped(cause, events.len() - number - 1, last);
+                self.stopped(cause, left, last);
                 return Ok(());
             }
             last = Some(&event.key);
@@ -328,8 +324,6 @@ fn print_json(event: &EventSummary, ran: bool, status: Option<u16>, error: Optio
     });
     output::line(harmless_json(&line.to_string()));
 }
-
-const REPLAYED: &str = "idempotent-replayed";
 
 const DUPLICATE: &str = "An idempotency store of the application, such as Redis or its memory, still \
     has the event, so its handler did not run. Forget the event there, or restart the application.";

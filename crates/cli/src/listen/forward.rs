@@ -29,7 +29,7 @@ use tokio::{
 use super::limit::Limit;
 use crate::{
     error::Error,
-    http::{Client, NoResponse, remove_hop_by_hop},
+    http::{Client, NoResponse, REPLAYED, remove_hop_by_hop},
     output::{self, escape::excerpt},
     url::host_and_port,
 };
@@ -57,7 +57,7 @@ impl Seen {
         }
         if !keys.insert(Key::from(delivery)) {
             let headers = response.headers_mut();
-            headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
     }
 }

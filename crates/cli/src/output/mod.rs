@@ -102,8 +102,8 @@ pub(crate) fn note(text: impl fmt::Display) {
 fn note_after(word: Option<String>, text: &dyn fmt::Display) {
     // A server or a sender may have chosen a part of the text.
     let lines: Vec<_> = text.to_string().split('\n').map(escape::escape).collect();
-    let words: Vec<_> = word.into_iter().chain([lines.join("\n")]).collect();
-    let text = words.join(" ");
+    let start = word.map(|word| word + " ").unwrap_or_default();
+    let text = start + &lines.join("\n");
     note_as_is(match io::stderr().is_terminal() {
         true => wrapped(&text, WIDTH.min(columns())),
         false => text,

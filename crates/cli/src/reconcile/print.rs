@@ -87,7 +87,8 @@ fn remarks(report: &Report) {
     } else if report.extra > 0 {
         output::note(format_args!(
             "Records without an event in SoundHash's log: {}. They are test events, or events of \
-             the developer portal or of endpoints that were not compared. Each can hide a missing event of the same time.",
+             the developer portal or of endpoints that were not compared. Each can hide a missing \
+             event of the same time.",
             report.extra
         ));
     }

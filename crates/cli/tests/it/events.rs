@@ -380,15 +380,22 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
     app.has_every_body(5);
 }
 
+impl App<Sqlite> {
+    /// Changes the database behind the application's back.
+    fn execute(&self, sql: &'static str) {
+        self.runtime.block_on(async {
+            let pool = Sqlite::connect(&self.database).await;
+            sqlx::query(sql).execute(&pool).await.unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_damaged_event_is_named_and_the_others_run() {
     let app = App::<Sqlite>::start();
     app.seed(3);
-    app.runtime.block_on(async {
-        let damage = "UPDATE soundhash_events SET uncompressed_len = 9000 WHERE event_key = 't1'";
-        let pool = Sqlite::connect(&app.database).await;
-        sqlx::query(damage).execute(&pool).await.unwrap();
-    });
+    let damage = "UPDATE soundhash_events SET uncompressed_len = 9000 WHERE event_key = 't1'";
+    app.execute(damage);
     let damaged = "t1: the stored event is damaged";
     app.check(&format!(
         "run-again --since 1h --yes | 1 | t0 | t2 | warning: {damaged}
@@ -429,11 +436,8 @@ fn events_run_even_if_their_results_cannot_be_printed() {
 fn events_of_several_endpoints_do_not_run_together() {
     let app = App::<Sqlite>::start();
     app.seed(3);
-    app.runtime.block_on(async {
-        let name = "UPDATE soundhash_events SET endpoint = 'acme' WHERE event_key = 't1'";
-        let pool = Sqlite::connect(&app.database).await;
-        sqlx::query(name).execute(&pool).await.unwrap();
-    });
+    let name = "UPDATE soundhash_events SET endpoint = 'acme' WHERE event_key = 't1'";
+    app.execute(name);
     app.check("run-again --since 1h --yes | 2 | several endpoints");
     assert_eq!(app.forgotten(), 0);
     app.check("run-again --since 1h --endpoint acme --yes | 0 | t1 | 200 OK");
@@ -444,14 +448,11 @@ fn events_of_several_endpoints_do_not_run_together() {
 fn a_long_list_waits_for_its_reader() {
     let app = App::<Sqlite>::start();
     app.seed(1);
-    app.runtime.block_on(async {
-        let copies = "WITH RECURSIVE numbers(n) AS (
+    let copies = "WITH RECURSIVE numbers(n) AS (
                 SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)
             INSERT INTO soundhash_events (event_key, recorded, received_at, body)
             SELECT 'x' || n, recorded, received_at, body FROM soundhash_events, numbers";
-        let pool = Sqlite::connect(&app.database).await;
-        sqlx::query(copies).execute(&pool).await.unwrap();
-    });
+    app.execute(copies);
     let mut list = app.command("list --json --limit 20000");
     let mut list = list.stdout(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_secs(1));

@@ -273,6 +273,7 @@ impl Sql for Postgres {
             let is_busy = async {
                 let options = pool.connect_options();
                 let mut connection = PgConnection::connect_with(&options).await?;
+                // The caller has already waited for `LONG`.
                 let active = "SELECT EXISTS (SELECT FROM pg_stat_activity
                     WHERE usename = current_user AND datname = current_database()
                     AND state = 'active' AND clock_timestamp() - query_start > interval '9 s')";

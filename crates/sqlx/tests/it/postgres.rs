@@ -6,7 +6,7 @@ use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogErrorKind, Recorded, SqlxStore};
 use soundhash_webhook_tests::proxy::HangingProxy;
 use sqlx::{
-    Connection, PgPool, Postgres,
+    Connection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{
@@ -304,19 +304,34 @@ async fn wait_for_the_table(pool: &PgPool, connections: u32) {
     }
 }
 
+/// Locks the table until the transaction ends.
+async fn lock_the_table(pool: &PgPool) -> Transaction<'static, Postgres> {
+    let mut tx = pool.begin().await.unwrap();
+    let lock = "LOCK TABLE soundhash_events";
+    Postgres::run_on(&mut tx, lock).await.unwrap();
+    tx
+}
+
+/// Connects to a database through a proxy whose connections can be made to hang.
+async fn connect_through_proxy(
+    database: &PostgresDatabase,
+    pool: PgPoolOptions,
+) -> (HangingProxy, PgPool) {
+    let options: PgConnectOptions = Postgres::url(database).parse().unwrap();
+    let proxy = HangingProxy::start(options.get_port()).await;
+    let pool = pool.connect_with(options.port(proxy.port)).await;
+    (proxy, pool.unwrap())
+}
+
 /// A proxy loses its server, but keeps its clients' connections open.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_hang_are_replaced() {
     const CONNECTIONS: u32 = 5;
     let (database, direct, _log) = log::<Postgres>().await;
-    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
-    let proxy = HangingProxy::start(options.get_port()).await;
-    let pool = PgPoolOptions::new()
+    let options = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .min_connections(CONNECTIONS)
-        .connect_with(options.port(proxy.port))
-        .await
-        .unwrap();
+        .min_connections(CONNECTIONS);
+    let (proxy, pool) = connect_through_proxy(&database, options).await;
     let log = EventLog::new(pool.clone()).lock_timeout(Duration::from_secs(1));
     let store = SqlxStore::new(log.clone()).deadline(Duration::from_secs(20));
     let mut idle = Vec::new();
@@ -338,10 +353,7 @@ async fn connections_that_hang_are_replaced() {
     assert_eq!(accepted.unwrap(), Accepted::New);
 
     // Then, they hang in the middle of a statement, which waits for this lock.
-    let mut tx = direct.begin().await.unwrap();
-    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
-        .await
-        .unwrap();
+    let tx = lock_the_table(&direct).await;
     let mut claims = JoinSet::new();
     for number in 0..CONNECTIONS {
         let (store, delivery) = (store.clone(), delivery(&number.to_string()).await);
@@ -369,10 +381,7 @@ async fn statements_that_hang_do_not_use_up_the_servers_connections() {
     let pool = pool.connect_with((*direct.connect_options()).clone());
     let store = SqlxStore::new(EventLog::new(pool.await.unwrap()));
     let store = store.deadline(Duration::from_secs(1));
-    let mut tx = direct.begin().await.unwrap();
-    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
-        .await
-        .unwrap();
+    let tx = lock_the_table(&direct).await;
     let key = Key::new("a");
     for _ in 0..8 {
         store.forget(&key).await.unwrap_err();
@@ -393,15 +402,10 @@ async fn statements_that_hang_do_not_use_up_the_servers_connections() {
 async fn connections_that_are_kept_are_replaced_if_their_server_has_gone() {
     const CONNECTIONS: u32 = 2;
     let (database, direct, _log) = log::<Postgres>().await;
-    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
-    let proxy = HangingProxy::start(options.get_port()).await;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
-    let pool = pool.connect_with(options.port(proxy.port)).await.unwrap();
+    let options = PgPoolOptions::new().max_connections(CONNECTIONS);
+    let (proxy, pool) = connect_through_proxy(&database, options).await;
     let store = SqlxStore::new(EventLog::new(pool));
-    let mut tx = direct.begin().await.unwrap();
-    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
-        .await
-        .unwrap();
+    let tx = lock_the_table(&direct).await;
     let key = Key::new("a");
     let hasty = store.clone().deadline(Duration::from_secs(1));
     for _ in 0..8 {
@@ -419,9 +423,7 @@ async fn connections_that_are_kept_are_replaced_if_their_server_has_gone() {
 async fn connections_that_hang_while_a_transaction_begins_are_replaced() {
     const CONNECTIONS: u32 = 2;
     let (database, direct, _log) = log::<Postgres>().await;
-    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
-    let proxy = HangingProxy::start(options.get_port()).await;
-    let pool = PgPoolOptions::new()
+    let options = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .after_release(|connection, _| {
             Box::pin(async move {
@@ -430,15 +432,10 @@ async fn connections_that_hang_while_a_transaction_begins_are_replaced() {
                     Err(late) => Err(sqlx::Error::Io(late.into())),
                 }
             })
-        })
-        .connect_with(options.port(proxy.port))
-        .await
-        .unwrap();
+        });
+    let (proxy, pool) = connect_through_proxy(&database, options).await;
     let log = EventLog::new(pool);
-    let mut tx = direct.begin().await.unwrap();
-    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
-        .await
-        .unwrap();
+    let tx = lock_the_table(&direct).await;
     let mut begins = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let log = log.clone();
@@ -478,10 +475,7 @@ async fn a_transaction_that_cannot_begin_ends_its_wait_on_the_server() {
             .unwrap();
         assert_eq!(timeout, shown);
     }
-    let mut tx = pool.begin().await.unwrap();
-    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
-        .await
-        .unwrap();
+    let tx = lock_the_table(&pool).await;
     let (begun, waits) = tokio::join!(log.begin(), async {
         wait_for_the_table(&pool, 1).await;
         let limit = "SELECT query LIKE '%59999ms%' FROM pg_stat_activity
