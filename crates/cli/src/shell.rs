@@ -12,6 +12,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+/// The maximum length of a command's output, in bytes.
+const MAX_OUTPUT: u64 = 64 << 10;
 /// How long a command may take to exit after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -28,7 +30,7 @@ pub(crate) fn shell(line: &str) -> Command {
 }
 
 /// Runs a command with `input` on its standard input. Dropping the future stops the command and its
-/// children.
+/// children, and so does an output longer than 64 KiB.
 pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
     // In a terminal, the command stays in the foreground, so that it can prompt for a password and
     // Ctrl-C also stops its children. Otherwise, it gets its own process group, so that its
@@ -49,15 +51,19 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
     };
     let read = async {
         let mut bytes = Vec::new();
-        if let Some(mut stdout) = stdout {
-            stdout.read_to_end(&mut bytes).await?;
+        if let Some(stdout) = stdout {
+            let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut bytes).await?;
+            if read as u64 > MAX_OUTPUT {
+                return Err(io::Error::other("it prints more than 64 KiB"));
+            }
         }
         io::Result::Ok(bytes)
     };
-    let ((), stdout, status) = tokio::join!(write, read, running.child.wait());
+    let exit = async { tokio::join!(write, running.child.wait()).1 };
+    let (stdout, status) = tokio::try_join!(read, exit)?;
     Ok(Output {
-        status: status?,
-        stdout: stdout?,
+        status,
+        stdout,
         stderr: Vec::new(),
     })
 }

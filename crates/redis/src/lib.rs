@@ -352,8 +352,9 @@ const CHECK: &str = "redis.call('SET', KEYS[1], '', 'PX', 1) redis.call('GET', K
 
 /// Checks the user's permissions and the server's settings.
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
-    let script = Script::new("return 1");
-    let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
+    let script = Script::new(CHECK);
+    // A script that another client has loaded runs without the permission to load it.
+    let allowed = script.prepare_invoke().load_async(&mut connection).await;
     // Other errors may be temporary, for example while the server is still loading its data.
     if let Err(error) = allowed {
         let text = error.to_string();
@@ -364,7 +365,6 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
             return Err(format!("this server, such as a Sentinel, runs no scripts: {text}").into());
         }
     }
-    let script = Script::new(CHECK);
     for number in 0..CHECKED_KEYS {
         let call = script.key(format!("{PREFIX}{number}"));
         let checked: RedisResult<()> = call.invoke_async(&mut connection).await;

@@ -1,10 +1,11 @@
 //! The bearer token, which comes from the environment, a refresh token or a command. It is renewed
 //! when it expires.
 
-use std::{cell::RefCell, process::Stdio};
+use std::{cell::RefCell, process::Stdio, time::Duration};
 
 use axum::http::{HeaderValue, Method};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{
     call::Call,
@@ -18,6 +19,9 @@ use crate::{
 
 pub(crate) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 pub(crate) const REFRESH_TOKEN: &str = "SOUNDHASH_API_REFRESH_TOKEN";
+
+/// How long the command may take, which is enough for someone to type a password.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) struct Tokens {
     /// The header with the current token.
@@ -78,8 +82,11 @@ fn header(token: &str, source: &str) -> Result<HeaderValue, String> {
 
 async fn run(line: &str) -> Result<String, Error> {
     let failed = |reason: String| Error::failed(format!("--token-command {reason}"));
-    let ran = shell::run(shell::shell(line).stdout(Stdio::piped()), b"").await;
-    let output = ran.map_err(|error| failed(format!("cannot be run: {error}")))?;
+    let mut command = shell::shell(line);
+    let ran = timeout(TIME_LIMIT, shell::run(command.stdout(Stdio::piped()), b"")).await;
+    let output = ran
+        .map_err(|_| failed(format!("printed no token within {TIME_LIMIT:?}")))?
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
     if !output.status.success() {
         return Err(failed(format!("failed ({})", output.status)));
     }
@@ -107,5 +114,21 @@ async fn refresh(
     match small_json(&response)["access_token"].as_str() {
         Some(token) if response.status.is_success() => Ok(token.to_owned()),
         _ => Err(failed(&detail(&response))),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_does_not_end_is_stopped() {
+        let Err(error) = run("sleep 600; true").await else {
+            panic!("the command ended");
+        };
+        assert_eq!(
+            error.to_string(),
+            "--token-command printed no token within 300s"
+        );
     }
 }

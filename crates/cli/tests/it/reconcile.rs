@@ -367,6 +367,7 @@ fn a_token_that_expires_is_renewed() {
         brief 0ld - | 2 | Invalid refresh token | log in again
         - - exit 4 | 2 | --token-command failed | 4
         - - true | 2 | printed no token
+        - - cat /dev/zero | 2 | prints more than 64 KiB
         - - echo wrong | 2 | does not accept"
     );
     check(command, &rows);
