@@ -110,6 +110,8 @@ pub mod guide;
 #[cfg(feature = "layer")]
 pub mod idempotency;
 #[cfg(feature = "layer")]
+mod panics;
+#[cfg(feature = "layer")]
 mod refusal;
 #[cfg(feature = "layer")]
 mod rejection;

@@ -4,11 +4,10 @@ use std::{
     fmt,
     future::{self, Future},
     mem,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::{Pin, pin},
+    panic::resume_unwind,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    thread,
 };
 
 use axum_core::response::{IntoResponse, Response};
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::{
     delivery::Delivery,
+    panics::{catch_panic, panic_as_error},
     telemetry::{self, Rejected, StoreStep},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 /// event before it calls the inner service `S`.
 ///
 /// The inner service can return anything that implements [`IntoResponse`], and its errors and
-/// panics are passed on. The service itself never fails or panics.
+/// panics are passed on. If the store panics, the response is a 503, as if it had failed.
 pub struct Idempotency<S, St> {
     inner: S,
     store: Arc<St>,
@@ -104,7 +104,18 @@ where
             if let Some(delivery) = delivery {
                 delivery.detached().store(true, Ordering::Relaxed);
             }
-            let task = tokio::spawn(telemetry::detached(run(inner, request, guard)));
+            // Dropped with this future if the sender hangs up.
+            let waiting = Arc::new(());
+            let waits = Arc::downgrade(&waiting);
+            let task = tokio::spawn(telemetry::detached(async move {
+                let result = run(inner, request, guard).await;
+                if let Ok(response) = &result
+                    && waits.strong_count() == 0
+                {
+                    telemetry::unheard(response, &settings.rejections);
+                }
+                result
+            }));
             match task.await {
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
@@ -133,7 +144,8 @@ async fn claim<St: IdempotencyStore>(
         return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
     let key = Key::of(delivery, settings.scope.as_deref());
-    let claim = store.claim(&key, settings.lease);
+    let claim = async { store.claim(&key, settings.lease).await };
+    let claim = panic_as_error("the store", claim);
     match telemetry::store_step(StoreStep::Claim, claim).await {
         Ok(Claim::Acquired(token)) => Ok(ClaimGuard::new(store.clone(), key, token, settings)),
         Ok(Claim::InProgress) => Err(Outcome::new(OutcomeKind::InProgress)),
@@ -179,21 +191,6 @@ where
         guard.release().await;
     }
     result.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// Catches a panic in the future. The future is not polled again after a panic.
-///
-/// `AssertUnwindSafe` is sound here, because the caller resumes the panic as soon as it has
-/// released the event, so no code can observe a broken invariant in between.
-async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
-    let mut future = pin!(future);
-    future::poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    )
-    .await
 }
 
 impl<E> Future for IdempotencyFuture<E> {

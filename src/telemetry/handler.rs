@@ -148,7 +148,7 @@ impl<F> Handling<F> {
     /// Records the response if SoundHash counts it as a failure.
     #[inline]
     pub(crate) fn responded(&self, response: &Response, log: &RejectionLog) {
-        if !response.status().is_success() && response.extensions().get::<Logged>().is_none() {
+        if is_failure(response) {
             self.failed(response.status(), log);
         }
     }
@@ -159,6 +159,17 @@ impl<F> Handling<F> {
             watch.in_span(|| rejected::failed(log, status));
         }
     }
+}
+
+/// Records the response of a handler that ran on after the sender had hung up, if it is a failure.
+pub(crate) fn unheard(response: &Response, log: &RejectionLog) {
+    if is_failure(response) {
+        rejected::failed(log, response.status());
+    }
+}
+
+fn is_failure(response: &Response) -> bool {
+    !response.status().is_success() && response.extensions().get::<Logged>().is_none()
 }
 
 /// The mark of a response whose reason has been logged.

@@ -30,7 +30,7 @@ mod verified;
 
 pub(crate) use self::{
     event::{new_field, of_another_type, undecodable, unknown_fields, unrecognized},
-    handler::{DeliveryFields, Handling, detached, logged, undecodable_response},
+    handler::{DeliveryFields, Handling, detached, logged, undecodable_response, unheard},
     log::in_current_span,
     recorder::{start_idempotency, start_verification},
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},

@@ -15,6 +15,7 @@ use tokio::time::{error::Elapsed, timeout};
 
 use super::provider::{SecretProvider, TooManyLookups};
 use crate::{
+    panics::panic_as_error,
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
     signature::Signature,
@@ -137,7 +138,8 @@ async fn lookup<P: SecretProvider>(
     head: Arc<request::Parts>,
     limit: Duration,
 ) -> Found {
-    within(limit, provider.secrets(&head))
+    let lookup = async { provider.secrets(&head).await };
+    within(limit, panic_as_error("the lookup", lookup))
         .await
         .unwrap_or_else(|_| Err(format!("the lookup took longer than {limit:?}").into()))
 }

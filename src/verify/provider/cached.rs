@@ -277,7 +277,8 @@ impl<L: SecretLookup> CachedSecrets<L> {
     /// }
     /// ```
     pub fn insert(&self, name: &str, secrets: Secrets) {
-        self.shared.running().lookups.remove(name);
+        let mut running = self.shared.running();
+        running.lookups.remove(name);
         self.shared.unknown.invalidate(name);
         self.shared.insert(name.into(), secrets);
     }
@@ -407,8 +408,10 @@ impl Entry {
     /// Caches and returns what a lookup found.
     fn cache(&self, secrets: Option<Secrets>) -> Option<Secrets> {
         let Self { name, state, .. } = self;
-        // If this lookup has been overtaken, the newer one may have found newer secrets.
-        let is_current = self.is_current();
+        // If this lookup has been overtaken, the newer one may have found newer secrets. The lock is
+        // held until the secrets are in the cache, so that none can overtake it meanwhile.
+        let running = state.running();
+        let is_current = self.is_in(&running);
         let Some(secrets) = secrets else {
             if is_current {
                 state.established.invalidate(name);
@@ -434,10 +437,6 @@ impl Entry {
 
     /// Returns `false` if this lookup has taken so long that a newer one for the same name has
     /// started.
-    fn is_current(&self) -> bool {
-        self.is_in(&self.state.running())
-    }
-
     fn is_in(&self, running: &Running) -> bool {
         let lookup = running.lookups.get(&self.name);
         lookup.is_some_and(|it| it.id == self.id)

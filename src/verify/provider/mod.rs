@@ -29,7 +29,7 @@ use crate::secret::Secrets;
 /// - `CachedSecrets` (feature `cache`) for looking up the secrets of many endpoints.
 ///
 /// Implement this trait yourself if none of these fits. The layer calls the provider for every
-/// request, so a change to the secrets takes effect immediately.
+/// request, so a change to the secrets applies to every request whose head arrives after it.
 ///
 /// A provider sees the head of the request, which is *not* signed. It can safely choose the secrets
 /// based on the head, for example on a path segment or `X-Webhook-ID`, because a request that names
@@ -64,7 +64,14 @@ use crate::secret::Secrets;
 ///     }
 /// }
 ///
-/// let tenants = Tenants(HashMap::from([("acme".into(), Secrets::new("whsec_acme"))]));
+/// // The names keep the events of the tenants apart, so give each its own.
+/// let secrets = |tenant: &str, secret: &str| {
+///     (tenant.to_owned(), Secrets::new(secret).endpoint(tenant))
+/// };
+/// let tenants = Tenants(HashMap::from([
+///     secrets("acme", "whsec_acme"),
+///     secrets("globex", "whsec_globex"),
+/// ]));
 /// let app: Router = Router::new()
 ///     .route("/webhooks/{tenant}", post(|| async { StatusCode::OK }))
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
@@ -78,7 +85,8 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// # Errors
     ///
     /// Returns an error if the lookup fails, or [`TooManyLookups`] if too many others are ahead of
-    /// it. The layer then responds with 503, so that SoundHash retries.
+    /// it. The layer then responds with 503, so that SoundHash retries. If this method panics, the
+    /// layer responds with 503, too.
     fn secrets(
         &self,
         head: &request::Parts,

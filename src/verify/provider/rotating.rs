@@ -35,7 +35,7 @@ impl RotatingSecrets {
         Self(Arc::new(RwLock::new(secrets)))
     }
 
-    /// Replaces the secrets in all clones, for every request that is verified from now on.
+    /// Replaces the secrets in all clones, for every request whose head arrives from now on.
     pub fn set(&self, secrets: Secrets) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }

@@ -176,6 +176,30 @@ async fn a_detached_handler_runs_on_and_keeps_its_span() {
     assert!(line.starts_with(&start), "{line}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_detached_handler_that_fails_after_the_sender_hung_up_is_an_error() {
+    let log = Log::up_to(Level::WARN);
+    let layers = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(KEY))
+        .layer(idempotency().detach(true));
+    let slow = post(|| async {
+        sleep(40 * SECOND).await;
+        StatusCode::BAD_GATEWAY
+    });
+    let app = Router::new().route("/", slow).layer(layers);
+    let sent = timeout(30 * SECOND, send(&app, signed(KEY, &video()))).await;
+    assert!(sent.is_err());
+    sleep(11 * SECOND).await;
+    let line = log.line();
+    let start =
+        format!("ERROR {SPAN}soundhash_webhook: webhook rejected: handler responded with 502");
+    assert!(line.starts_with(&start), "{line}");
+    // A sender that waits is told, and the failure is logged only once.
+    tokio::time::advance(60 * SECOND).await;
+    send(&app, signed(KEY, &video())).await;
+    assert_eq!(log.take().matches("handler responded with 502").count(), 1);
+}
+
 #[test]
 fn a_detached_handler_is_canceled_by_the_end_of_its_runtime() {
     let log = Log::up_to(Level::WARN);

@@ -1,0 +1,35 @@
+//! Catches panics of code that users supply.
+
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+    thread,
+};
+
+use axum_core::BoxError;
+
+/// Catches a panic in the future, which is not polled again after a panic.
+///
+/// `AssertUnwindSafe` is sound here, because each caller either resumes the panic or drops
+/// everything that the future has borrowed.
+pub(crate) async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
+    .await
+}
+
+/// Turns a panic in the future into an error. The panic hook has already printed its message.
+pub(crate) async fn panic_as_error<T>(
+    what: &str,
+    future: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    let result = catch_panic(future).await;
+    result.unwrap_or_else(|_| Err(format!("{what} panicked").into()))
+}
