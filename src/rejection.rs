@@ -54,15 +54,15 @@ kinds! {
         /// The signature does not match the body under any of the valid secrets: 401.
         WrongSignature: UNAUTHORIZED, Warning, "wrong_signature", "signature does not match the body",
             "check that the secret is the one of this SoundHash endpoint, and that nothing in \
-             front of this server changes the body. To find the cause, record a delivery with \
+             front of this layer reads or changes the body. To find the cause, record a delivery with \
              `soundhash-webhook listen` or the inspector, and run `soundhash-webhook verify` on it";
-        /// The signature does not match, and the request is not a POST or has no body: 401.
+        /// The signature does not match, and the request is not a POST: 401.
         ///
         /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET that has
         /// the signature but no body. The event is lost unless the redirect is removed. A forged
         /// request can look the same.
         Redirected: UNAUTHORIZED, Warning, "redirected",
-            "signature does not match, and the request has no body or is not a POST",
+            "signature does not match, and the request is not a POST",
             "if SoundHash sent it, a redirect dropped the body and lost the event, so register the \
              exact URL of this endpoint. Usual causes are http instead of https, a trailing slash, \
              a missing www, and a login in front of the endpoint";

@@ -247,10 +247,10 @@ impl Verifying {
         Poll::Ready(match (keys.secrets(), matched) {
             (None, _) => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
             (Some(_), None) => {
-                let is_redirected = body.is_empty() || keys.head().method != Method::POST;
-                Err(Rejection::new(match is_redirected {
-                    true => RejectionKind::Redirected,
-                    false => RejectionKind::WrongSignature,
+                let is_post = keys.head().method == Method::POST;
+                Err(Rejection::new(match is_post {
+                    true => RejectionKind::WrongSignature,
+                    false => RejectionKind::Redirected,
                 }))
             }
             (Some(secrets), Some(matched)) => {

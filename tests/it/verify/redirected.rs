@@ -17,18 +17,20 @@ fn request(method: &Method, signed: &str, body: &'static str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_wrong_signature_without_a_body_or_with_another_method_is_that_of_a_redirect() {
+async fn a_wrong_signature_with_another_method_is_that_of_a_redirect() {
     for (method, body) in [
         (Method::GET, ""),
         (Method::HEAD, ""),
-        (Method::POST, ""),
         (Method::PUT, "another body"),
     ] {
         let rejected = check(request(&method, EVENT, body)).await;
         assert_eq!(rejected, Err(RejectionKind::Redirected), "{method} {body}");
     }
-    let forged = check(request(&Method::POST, EVENT, "another body")).await;
-    assert_eq!(forged, Err(RejectionKind::WrongSignature));
+    // A redirect that keeps the method also keeps the body, so something else dropped it.
+    for body in ["", "another body"] {
+        let rejected = check(request(&Method::POST, EVENT, body)).await;
+        assert_eq!(rejected, Err(RejectionKind::WrongSignature), "{body}");
+    }
 }
 
 #[tokio::test]
