@@ -42,7 +42,7 @@ pub struct Window {
     /// The current time, which decides whether a retry can still happen.
     pub now: Timestamp,
     /// The maximum difference between SoundHash's clock and the clock used for the records. The
-    /// default is 10 seconds.
+    /// default is 10 seconds. More than an hour counts as an hour.
     pub clock_difference: SignedDuration,
 }
 
@@ -133,7 +133,8 @@ fn compare(
     records: &[Timestamp],
     window: &Window,
 ) {
-    let largest = window.clock_difference.abs();
+    let limit = SignedDuration::from_hours(1);
+    let largest = window.clock_difference.clamp(-limit, limit).abs();
     let spans = delivered.iter().map(|(span, _)| span.widened(TOLERANCE));
     let spans: Vec<_> = spans.collect();
     let moved = |records: &[Timestamp], offset: SignedDuration| -> Vec<_> {
@@ -264,7 +265,10 @@ fn fate(last: &Attempt, now: Timestamp) -> Fate {
 
 fn unseen(logs: &[Log], window: &Window) -> Vec<Unseen> {
     let unseen = logs.iter().filter_map(|log| {
-        let until = log.seen_from()?;
+        let until = match log.is_partial() {
+            true => window.until,
+            false => log.seen_from()?,
+        };
         (until > window.since).then(|| Unseen {
             endpoint: log.endpoint().clone(),
             since: window.since,

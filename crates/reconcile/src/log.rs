@@ -134,6 +134,11 @@ impl Log {
         }
     }
 
+    /// Returns whether pages have yet to be added before the log shows any time completely.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.pages != 1 && self.pages < QUERIES.len()
+    }
+
     /// Returns the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Id {

@@ -98,7 +98,8 @@ pub struct Gap {
 }
 
 /// A part of the window that SoundHash's API does not show, because it returns at most 1,000
-/// attempts per status.
+/// attempts per status, or that a [`Log`](crate::Log) does not cover, because further pages were not
+/// added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Unseen {

@@ -96,8 +96,33 @@ fn an_event_is_lost_if_no_attempt_succeeded_and_no_other_follows() {
     let waiting = reconcile(&[log(7, &attempts[5..6])], None, &window);
     assert_eq!(waiting.failed[0].fate, Fate::Waiting);
     assert_eq!(waiting.verdict(), Verdict::Unknown);
-    let empty = reconcile(&[Log::new(7_u64)], Some(&[]), &window);
+    let empty = reconcile(&[log(7, &[])], Some(&[]), &window);
     assert_eq!(empty.verdict(), Verdict::Complete);
+}
+
+#[test]
+fn a_log_without_all_of_its_pages_is_unseen() {
+    let attempts = [attempt(1, 1, "success", 10)];
+    for pages in [0, 2, 3, 4, 5] {
+        let mut log = Log::new(7_u64);
+        for _ in 0..pages {
+            log.add(page(attempts.iter()));
+        }
+        let report = reconcile(&[log], Some(&[record(11)]), &window());
+        let expected = [Verdict::Unknown, Verdict::Complete][usize::from(pages == 5)];
+        assert_eq!(report.verdict(), expected, "{pages} pages");
+    }
+}
+
+#[test]
+fn a_clock_difference_has_a_limit() {
+    let logs = [log(7, &[attempt(1, 1, "success", 10)])];
+    for difference in [SignedDuration::MIN, SignedDuration::MAX] {
+        let mut window = window();
+        window.clock_difference = difference;
+        let report = reconcile(&logs, Some(&[]), &window);
+        assert_eq!(report.missing(), 1);
+    }
 }
 
 #[test]
