@@ -30,17 +30,18 @@ use crate::{
 ///
 /// ```
 /// use axum::http::StatusCode;
-/// use soundhash_webhook::{Delivery, Event, EventRejection};
+/// use soundhash_webhook::{Delivery, Event, EventData, EventRejection};
 ///
-/// /// Archives bodies that cannot be parsed today, so that no authentic delivery is lost.
+/// /// Archives what the application does not understand yet, so that no authentic delivery is lost.
 /// async fn receive(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
-///     match event {
-///         Ok(event) => println!("{:?}", event.event_type()),
-///         Err(rejection) => archive(delivery.body(), &rejection),
+///     match event.map(|event| event.data) {
+///         Ok(EventData::Unrecognized(data)) => archive(delivery.body(), &data.event_type),
+///         Ok(data) => println!("{:?}", data.event_type()),
+///         Err(rejection) => archive(delivery.body(), &rejection.to_string()),
 ///     }
 ///     StatusCode::OK
 /// }
-/// # fn archive(_: &[u8], _: &EventRejection) {}
+/// # fn archive(_: &[u8], _: &str) {}
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone)]
@@ -228,9 +229,9 @@ impl Delivery {
 /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for example for an audit log or
 /// metrics.
 ///
-/// Put a clone of the slot into the request extensions. The layer fills the slot before it calls
-/// the handler, so the delivery is available even if the handler fails, panics, or is canceled. If
-/// the request is rejected, the slot stays empty.
+/// Put a clone of a new slot into the extensions of each request. The layer fills the slot before it
+/// calls the handler, so the delivery is available even if the handler fails, panics, or is
+/// canceled. If the request is rejected, the slot stays empty.
 ///
 /// # What an outer layer can see
 ///

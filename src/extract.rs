@@ -244,15 +244,15 @@ impl EventError {
 ///
 /// ```
 /// use axum::http::StatusCode;
-/// use soundhash_webhook::{Payload, PayloadRejection, VideoProcessed};
+/// use soundhash_webhook::{Payload, PayloadRejection, PayloadRejectionKind, VideoProcessed};
 ///
 /// async fn receive(video: Result<Payload<VideoProcessed>, PayloadRejection>) -> StatusCode {
 ///     match video {
 ///         Ok(video) => println!("processed {:?}", video.title),
-///         Err(rejection) => match rejection.event() {
-///             Some(other) => println!("ignored {:?}", other.event_type()),
-///             None => return rejection.status(),
-///         },
+///         Err(rejection) if rejection.kind() == PayloadRejectionKind::OtherType => {
+///             println!("ignored: {rejection}");
+///         }
+///         Err(rejection) => return rejection.status(),
 ///     }
 ///     StatusCode::OK
 /// }

@@ -33,7 +33,7 @@ use crate::{
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
 /// use soundhash_webhook::{
-///     Event, EventRouter, MatchFound, Payload, SoundHashWebhookLayer, VideoProcessed,
+///     Delivery, EventRouter, MatchFound, Payload, SoundHashWebhookLayer, VideoProcessed,
 /// };
 ///
 /// #[derive(Clone)]
@@ -48,9 +48,11 @@ use crate::{
 ///     Ok(())
 /// }
 ///
-/// async fn other(event: Event) {
-///     println!("not for us: {:?}", event.event_type());
+/// /// Gets the events of other types, and all that cannot be parsed.
+/// async fn other(delivery: Delivery) {
+///     archive(delivery.body());
 /// }
+/// # fn archive(_: &[u8]) {}
 ///
 /// let events = EventRouter::new()
 ///     .on(processed)

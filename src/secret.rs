@@ -373,6 +373,10 @@ impl Secrets {
     /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. You can trust it even
     /// if the secrets were looked up based on the unsigned head of the request, because only
     /// someone who knows a secret of this endpoint can have signed the delivery.
+    ///
+    /// Two tenants can receive events with the same id. Stores tell them apart by this name, so
+    /// without it, an event of one tenant can be taken for a duplicate of the other's. Choose the
+    /// name before the first event: if it changes, every earlier event counts as new.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());

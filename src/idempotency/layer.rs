@@ -107,7 +107,8 @@ impl<St> IdempotencyLayer<St> {
     /// Otherwise, each retry would start the work over, only to be canceled again. Turn it on, too,
     /// if an attacker may have recorded deliveries. Otherwise, the attacker can repeat one that has
     /// not been completed yet, hang up before the handler ends, and repeat it again until SoundHash
-    /// has made its last attempt. A graceful shutdown does not wait for these tasks.
+    /// has made its last attempt. A graceful shutdown does not wait for these tasks, which need a
+    /// Tokio runtime.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;

@@ -20,8 +20,10 @@ use super::key::Key;
 /// read followed by a separate write would let two deliveries through. `testing::store_conformance`
 /// (feature `testing`) checks whether a store follows these rules, as far as a test can.
 ///
-/// A store should fail fast, because SoundHash waits only 30 s for a response. A
-/// [`claim`](Self::claim) that fails or is dropped may leave the key claimed until the lease ends.
+/// A store must limit its own time, because the layer does not, and it should fail fast, because
+/// SoundHash waits only 30 s for a response. A [`claim`](Self::claim) that fails or is dropped may
+/// leave the key claimed until the lease ends. If [`complete`](Self::complete) or
+/// [`release`](Self::release) fails or is dropped, the layer can call it again with the same token.
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Claims a free key for `lease`.
     ///

@@ -157,7 +157,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     ///
     /// Turn this on only in a staging system, because the reasons tell an attacker which endpoints
     /// exist and which check a forged request failed. By default, all 401 responses are the same,
-    /// and the reason is only in the log and in the response's extensions.
+    /// and the reason is only in the log and in the response's extensions. The 401 responses of an
+    /// `IdempotencyLayer` never state it.
     #[must_use]
     pub fn explain_rejections(mut self, explain: bool) -> Self {
         self.limits_mut().explain_rejections = explain;

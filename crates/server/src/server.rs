@@ -143,6 +143,10 @@ impl Server {
     /// Serves an axum router, or another tower service, until `shutdown` resolves and the requests
     /// in progress have ended.
     ///
+    /// axum applies the layers of a router without state anew for each request. If one of them keeps
+    /// its state in the service, as tower's `ConcurrencyLimitLayer` does, call `with_state(())` on
+    /// the router first.
+    ///
     /// Each request has the peer's [`SocketAddr`](std::net::SocketAddr) in its extensions.
     /// Connections that are still open after the [grace time](Self::grace) are closed.
     ///

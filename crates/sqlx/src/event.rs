@@ -135,7 +135,7 @@ impl EventFilter {
         self
     }
 
-    /// Selects only events that were recorded before `time`.
+    /// Selects only events that were recorded before `time`. This replaces [`after`](Self::after).
     pub fn before(mut self, time: SystemTime) -> Self {
         self.before = (time, String::new());
         self
@@ -148,7 +148,8 @@ impl EventFilter {
         self
     }
 
-    /// Selects the next page: the events that come after `last` in the list.
+    /// Selects the next page: the events that come after `last` in the list. This replaces
+    /// [`before`](Self::before), which has no effect on further pages.
     pub fn after(mut self, last: &EventSummary) -> Self {
         self.before = (last.received_at, last.key.to_string());
         self

@@ -96,7 +96,7 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns [`InvalidName`](crate::EventLogErrorKind::InvalidName) unless `name` consists of up
     /// to 48 ASCII letters, digits and underscores and does not start with a digit. Names are
-    /// case-sensitive.
+    /// case-sensitive, except in SQLite.
     pub fn schema(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_schema(name)?;
         self.rebuild();

@@ -61,7 +61,8 @@ impl<DB: Backend> SqlxStore<DB> {
         }
     }
 
-    /// Sets how long each step may take, including waiting for a connection. The default is 5 s.
+    /// Sets how long each statement may take, including waiting for a connection. The default is
+    /// 5 s. Most claims are a single statement, but one that meets others can take several.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

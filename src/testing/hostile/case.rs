@@ -37,7 +37,7 @@ pub(super) enum Expected {
     Accepted,
     /// Any response except a 2xx to a request that the layer verified.
     Unhandled,
-    /// Any response except a redirect.
+    /// Any response except a redirect, and a 2xx to a request that no layer verified.
     NotRedirected,
 }
 

@@ -62,13 +62,16 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
 /// and `/status`, and a GET also goes to the given path. The check fails if the layer verifies one
 /// of them and the response is a 2xx, because the layer then wraps more than the webhook's route.
+/// It learns this through the request's extensions, so it cannot tell if a middleware drops them or
+/// if you send the requests over a connection.
 ///
 /// # Redirects
 ///
 /// SoundHash follows redirects, usually with a GET that has no body, and records the status of the
 /// final page, so the event counts as delivered but is lost. Two authentic requests therefore go to
 /// URLs that could be registered by mistake: the given path with its trailing slash added or
-/// removed, and a path that does not exist. Any response except a redirect passes.
+/// removed, and a path that does not exist. Any response passes except a redirect, and a 2xx to a
+/// request that no layer verified.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -145,7 +148,8 @@ impl HostileRequest {
     ///
     /// For a replay to another route, this returns 405, but [`check`](Self::check) accepts
     /// everything except a 2xx response to a request that the layer verified. For a path that was
-    /// registered by mistake, this returns 404, but `check` accepts any response except a redirect.
+    /// registered by mistake, this returns 404, but `check` accepts any response except a redirect and
+    /// a 2xx to a request that no layer verified.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()
