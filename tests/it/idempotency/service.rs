@@ -9,8 +9,11 @@ use axum::{
     routing::{any, get, post},
 };
 use soundhash_webhook::{
-    SoundHashWebhookLayer,
-    idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Outcome, OutcomeKind},
+    BoxError, SoundHashWebhookLayer,
+    idempotency::{
+        Claim, ClaimToken, Idempotency, IdempotencyLayer, IdempotencyStore, Key, MemoryStore,
+        Outcome, OutcomeKind,
+    },
 };
 use tokio::sync::Notify;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -103,6 +106,32 @@ async fn without_its_store_no_handler_runs() {
     store.claims_fail.store(1, Ordering::SeqCst);
     assert_eq!(send(&app, event("a")).await, STORE_UNAVAILABLE);
     assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+#[tokio::test]
+async fn a_store_that_panics_has_failed() {
+    struct Panics;
+
+    impl IdempotencyStore for Panics {
+        async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {
+            panic!("poisoned")
+        }
+
+        async fn complete(&self, _: &Key, _: ClaimToken, _: Duration) -> Result<bool, BoxError> {
+            unreachable!("nothing was claimed")
+        }
+
+        async fn release(&self, _: &Key, _: ClaimToken) -> Result<bool, BoxError> {
+            unreachable!("nothing was claimed")
+        }
+    }
+
+    let runs = Runs::default();
+    let app = app(IdempotencyLayer::new(Panics), runs.handler());
+    for _ in 0..2 {
+        assert_eq!(send(&app, event("a")).await, STORE_UNAVAILABLE);
+    }
+    assert_eq!(runs.count(), 0);
 }
 
 /// Attack: reach the handler through a router without the verification layer.

@@ -298,6 +298,28 @@ async fn a_lookup_that_takes_too_long_is_our_failure() {
     }
 }
 
+/// A poisoned lock, for example, makes each lookup panic.
+#[tokio::test]
+async fn a_lookup_that_panics_is_our_failure() {
+    struct Panics;
+
+    impl SecretProvider for Panics {
+        async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+            panic!("poisoned")
+        }
+    }
+
+    let service = echo(SoundHashWebhookLayer::with_provider(Panics));
+    for _ in 0..2 {
+        let Ok(response) = service.clone().oneshot(request("any", SECRET)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
+        let source = std::error::Error::source(rejection).unwrap();
+        assert_eq!(source.to_string(), "the lookup panicked");
+    }
+}
+
 /// Attack: exhaust memory with complete bodies that wait for slow lookups.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_waits_for_a_lookup_counts() {
