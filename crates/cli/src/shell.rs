@@ -25,7 +25,12 @@ pub(crate) fn shell(line: &str) -> Command {
         ("sh", "-c")
     };
     let mut command = Command::new(shell);
-    command.args([option, line]);
+    command.arg(option);
+    // `cmd` does not understand how `arg` escapes quotes.
+    #[cfg(windows)]
+    command.raw_arg(line);
+    #[cfg(not(windows))]
+    command.arg(line);
     command
 }
 

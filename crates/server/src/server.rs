@@ -89,9 +89,10 @@ impl Server {
     /// Sets the timeout for a request head, which is 10 s by default.
     ///
     /// The first request has to arrive within this time after the connection is accepted. Each
-    /// later head has to be complete within this time after its first byte. hyper does not show how
-    /// much it has read beyond a request, so a head that begins in the same read as the end of the
-    /// previous request has the [`idle_timeout`](Self::idle_timeout) instead.
+    /// later head on an HTTP/1 connection has to be complete within this time after its first byte,
+    /// and on an HTTP/2 connection within the [`idle_timeout`](Self::idle_timeout). hyper does not
+    /// show how much it has read beyond a request, so an HTTP/1 head that begins in the same read as
+    /// the end of the previous request has the `idle_timeout`, too.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.limits.head_timeout = timeout.min(LONGEST_TIME);
         self
@@ -103,8 +104,8 @@ impl Server {
     /// for the peer to send their bodies or read the responses.
     ///
     /// The timeout should be longer than the idle timeout of a reverse proxy in front of the
-    /// server, which is 60 s in nginx. Otherwise, the server sometimes closes a connection just as
-    /// the proxy sends a request on it.
+    /// server, which is 60 s in nginx, 90 s in Traefik and 2 minutes in Caddy. Otherwise, the server
+    /// sometimes closes a connection just as the proxy sends a request on it.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout.min(LONGEST_TIME);
         self
@@ -118,7 +119,7 @@ impl Server {
     }
 
     /// Sets how long requests in progress may take to end when the server stops, which is 30 s by
-    /// default. Idle connections are closed sooner, within the
+    /// default. Idle connections are closed sooner, usually within the
     /// [`head_timeout`](Self::head_timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.limits.grace = grace.min(LONGEST_TIME);

@@ -67,7 +67,7 @@
 //!
 //! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
 //! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,
-//! which is sqlx's default.
+//! which is sqlx's default, and on macOS also `PRAGMA fullfsync = ON`.
 //!
 //! A transaction does not cover effects outside the database, such as an email or an HTTP request.
 //! Record the event together with a job, and pass the job's id to the service that you call. The

@@ -62,22 +62,20 @@ pub(crate) fn line_without_end(text: impl fmt::Display) {
 /// Ends the last line of a file to which standard output is appended, because a full disk or a loss
 /// of power may have cut it off.
 pub(crate) fn end_last_line() {
-    // An error means that standard output is not a file, is empty, or cannot be read.
-    if is_last_line_cut_off().unwrap_or(false) {
+    const STDOUT: &str = "/dev/stdout";
+    let has_lines = fs::metadata(STDOUT).is_ok_and(|it| it.is_file() && it.len() > 0);
+    // macOS does not open a file again that is only open for writing. An empty line does no harm.
+    if has_lines && last_byte(STDOUT).ok() != Some(b'\n') {
         line("");
     }
 }
 
-fn is_last_line_cut_off() -> io::Result<bool> {
-    const STDOUT: &str = "/dev/stdout";
-    if !fs::metadata(STDOUT)?.is_file() {
-        return Ok(false);
-    }
-    let mut file = File::open(STDOUT)?;
+fn last_byte(path: &str) -> io::Result<u8> {
+    let mut file = File::open(path)?;
     file.seek(SeekFrom::End(-1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
+    Ok(last[0])
 }
 
 /// Prints an API response without reformatting it.
