@@ -75,19 +75,22 @@ pub fn run_webhook(webhook: impl Future<Output = Result<MethodRouter, BoxError>>
 async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), BoxError> {
     let secret = secret()?;
     let (server, url) = listen("/webhooks/soundhash").await?;
-    info!("try it:\n{}", curl(&url, &secret));
-    let variable = match env::var_os(SECRET) {
-        Some(_) => String::new(),
-        None => format!("{SECRET}={TEST_SECRET} "),
-    };
-    info!("or:\n{variable}soundhash-webhook send --url {url}");
+    let send = format!("soundhash-webhook send --url {url}");
+    match env::var_os(SECRET) {
+        // The log must not contain a delivery that is signed with this secret.
+        Some(_) => info!("try it:\n{send}"),
+        None => {
+            info!("try it:\n{}", curl(&url, &secret));
+            info!("or:\n{SECRET}={TEST_SECRET} {send}");
+        }
+    }
     let app = app(webhook, secret);
     server.serve(app, stop.cancelled_owned()).await;
     info!("stopped");
     Ok(())
 }
 
-/// Returns a shell command that sends a signed delivery without revealing the secret.
+/// Returns a shell command that sends a signed delivery.
 fn curl(url: &str, secret: &Secret) -> String {
     let event = testing::sample(EventKind::VideoProcessed, Sender::Dispatcher);
     let body = event.to_string();
