@@ -42,6 +42,8 @@ pub fn example(name: &str) -> PathBuf {
         build.args(["--workspace", "--all-features"]);
     } else if name == "fleet" {
         build.args(["--package", "soundhash-webhook-redis"]);
+    } else if name == "exactly_once" {
+        build.args(["--package", "soundhash-webhook-sqlx", "--all-features"]);
     } else if name == "inspect" {
         build.args(["--package", "soundhash-webhook-inspector"]);
     } else {

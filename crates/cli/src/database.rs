@@ -12,7 +12,7 @@ use soundhash_webhook_sqlx::{
     Backend, EventFilter, EventLog, EventLogError, EventLogErrorKind, EventSummary, RecordedEvent,
 };
 use sqlx::{
-    Connection, Postgres, Sqlite, pool::PoolOptions, postgres::PgConnectOptions,
+    Connection, Pool, Postgres, Sqlite, SqlitePool, pool::PoolOptions, postgres::PgConnectOptions,
     sqlite::SqliteConnectOptions,
 };
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::{error::Error, output::escape::escape, secret::variable, url::parse_t
 pub(crate) const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADING: &str = "The recorded events";
 /// The number of events that one query returns.
 const PAGE: usize = 1_000;
@@ -43,7 +44,7 @@ pub(crate) struct DatabaseArgs {
 /// An application's event log.
 pub(crate) enum Database {
     Postgres(EventLog<Postgres>),
-    Sqlite(EventLog<Sqlite>),
+    Sqlite(EventLog<Sqlite>, SqlitePool),
 }
 
 impl DatabaseArgs {
@@ -77,20 +78,25 @@ impl DatabaseArgs {
         };
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions = url.parse().map_err(|_| wrong())?;
-            return Ok(Database::Sqlite(self.connect(options).await?));
+            let (log, pool) = self.connect(options).await?;
+            return Ok(Database::Sqlite(log, pool));
         }
         if !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
             return Err(wrong());
         }
         let options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
-        Ok(Database::Postgres(self.connect(options).await?))
+        let (log, _) = self.connect(options).await?;
+        Ok(Database::Postgres(log))
     }
 
     /// Returns the events recorded since a given time.
     pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
-        let events = self.open().await?.list(filter, usize::MAX).await?;
+        let database = self.open().await?;
+        let events = database.list(filter, usize::MAX).await;
+        database.close().await;
+        let events = events?;
         let records = events.iter().map(|event| Record {
             time: event.received_at.try_into().unwrap_or_default(),
             key: Some(event.key.to_string()),
@@ -101,7 +107,7 @@ impl DatabaseArgs {
     async fn connect<DB: Backend>(
         &self,
         options: <DB::Connection as Connection>::Options,
-    ) -> Result<EventLog<DB>, Error> {
+    ) -> Result<(EventLog<DB>, Pool<DB>), Error> {
         let cannot = |cause: String| Error::failed(format!("cannot open the database: {cause}"));
         // This connects without the pool, which would retry until its timeout and hide the cause.
         let connection = timeout(CONNECT_TIMEOUT, DB::Connection::connect_with(&options))
@@ -115,11 +121,13 @@ impl DatabaseArgs {
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(options);
         let name = |error: EventLogError| Error::usage(error.to_string());
-        let log = EventLog::new(pool).table(&self.table).map_err(name)?;
-        match &self.schema {
-            Some(schema) => log.schema(schema).map_err(name),
-            None => Ok(log),
+        let mut log = EventLog::new(pool.clone())
+            .table(&self.table)
+            .map_err(name)?;
+        if let Some(schema) = &self.schema {
+            log = log.schema(schema).map_err(name)?;
         }
+        Ok((log, pool))
     }
 }
 
@@ -187,7 +195,7 @@ impl Database {
             filter = filter.limit(limit.try_into().unwrap_or(u32::MAX));
             let page = match self {
                 Self::Postgres(log) => log.list(&filter).await,
-                Self::Sqlite(log) => log.list(&filter).await,
+                Self::Sqlite(log, _) => log.list(&filter).await,
             };
             let page = page.map_err(|error| failed(&error))?;
             let is_last = page.len() < PAGE;
@@ -204,7 +212,7 @@ impl Database {
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, Error> {
         let event = match self {
             Self::Postgres(log) => log.get(key).await,
-            Self::Sqlite(log) => log.get(key).await,
+            Self::Sqlite(log, _) => log.get(key).await,
         };
         event.map_err(|error| match damage(&error) {
             Some(cause) => Error::Damaged(format!(
@@ -230,9 +238,16 @@ impl Database {
     pub(crate) async fn forget(&self, key: &Key) -> Result<bool, Error> {
         let forgotten = match self {
             Self::Postgres(log) => log.forget(key).await,
-            Self::Sqlite(log) => log.forget(key).await,
+            Self::Sqlite(log, _) => log.forget(key).await,
         };
         forgotten.map_err(|error| failed(&error))
+    }
+
+    /// Closes the database, so that SQLite removes its `-wal` file.
+    pub(crate) async fn close(self) {
+        if let Self::Sqlite(_, pool) = self {
+            let _ = timeout(CLOSE_TIMEOUT, pool.close()).await;
+        }
     }
 }
 

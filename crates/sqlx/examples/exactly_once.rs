@@ -11,17 +11,17 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    routing::{MethodRouter, post},
-};
+use axum::{extract::State, http::StatusCode, routing::post};
 use soundhash_webhook::{BoxError, Delivery, Event};
 use soundhash_webhook_sqlx::{EventLog, EventLogError};
 use sqlx::{
-    Sqlite, SqliteConnection,
+    Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
+use tokio::time::timeout;
+
+/// The maximum time for closing the database. A delivery can still use the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn receive(
     State(log): State<EventLog<Sqlite>>,
@@ -52,7 +52,7 @@ async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
     Ok(())
 }
 
-async fn webhook() -> Result<MethodRouter, BoxError> {
+async fn open() -> Result<(SqlitePool, EventLog<Sqlite>), BoxError> {
     let options = SqliteConnectOptions::new()
         .filename("events.db")
         .create_if_missing(true)
@@ -64,11 +64,22 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     sqlx::query("CREATE TABLE IF NOT EXISTS counts (event_type TEXT PRIMARY KEY, events INTEGER)")
         .execute(&pool)
         .await?;
-    let log = EventLog::new(pool);
+    let log = EventLog::new(pool.clone());
     log.migrate().await?;
-    Ok(post(receive).with_state(log))
+    Ok((pool, log))
 }
 
 fn main() -> ExitCode {
-    example_program::run_webhook(webhook())
+    example_program::run(|stop| async move {
+        // The program can be asked to stop while it still waits for the database.
+        let Some(opened) = stop.run_until_cancelled(open()).await else {
+            return Ok(());
+        };
+        let (pool, log) = opened?;
+        let served = example_program::serve_webhook(post(receive).with_state(log), stop).await;
+        // SQLite then removes its `-wal` file, which it would otherwise apply to a backup that you
+        // restore.
+        let _ = timeout(CLOSE_TIMEOUT, pool.close()).await;
+        served
+    })
 }

@@ -220,6 +220,12 @@
 //!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
 //! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
+//! - **Backup.** Use `VACUUM INTO` or the `.backup` command of `sqlite3`. Never copy the file while
+//!   the application runs: its latest events are in a second file, whose name ends in `-wal`.
+//! - **Restore.** Stop the application and delete the files that end in `-wal` and `-shm` before you
+//!   replace the database. Otherwise, SQLite applies the old `-wal` file to the backup, which
+//!   destroys it. SQLite removes both files if you close all pools before the process ends, read-only
+//!   pools first, but a process that is killed leaves them.
 //! - **A full disk.** The error is [`StorageFull`](EventLogErrorKind::StorageFull), which becomes a
 //!   503. The transaction is rolled back, and SoundHash sends the event again.
 //!

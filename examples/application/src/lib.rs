@@ -16,6 +16,7 @@ use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
+use tokio::time::timeout;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::{
     timeout::TimeoutLayer,
@@ -29,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The timeout of the internal requests, which load balancers repeat every few seconds.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The maximum time for closing the database. A request can still use a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The maximum number of concurrent requests for the titles.
 const LISTS: usize = 8;
 
@@ -37,6 +41,8 @@ const LISTS: usize = 8;
 pub struct AppState {
     /// The connections of the unsigned routes, so that deliveries never wait for them.
     reader: SqlitePool,
+    /// The only connection that writes.
+    writer: SqlitePool,
     log: EventLog<Sqlite>,
     metrics: PrometheusHandle,
 }
@@ -59,14 +65,26 @@ impl AppState {
         sqlx::query("CREATE TABLE IF NOT EXISTS titles (title TEXT NOT NULL)")
             .execute(&writer)
             .await?;
-        let log = EventLog::new(writer);
+        let log = EventLog::new(writer.clone());
         log.migrate().await?;
         let reader = SqlitePool::connect_with(options.read_only(true)).await?;
         Ok(Self {
             reader,
+            writer,
             log,
             metrics,
         })
+    }
+
+    /// Closes the database, so that SQLite removes its `-wal` file. Otherwise, SQLite would apply
+    /// that file to a backup that you restore. Returns after five seconds at the latest.
+    pub async fn close(&self) {
+        let close = async {
+            self.reader.close().await;
+            // The last connection to close removes the file, which a read-only one cannot do.
+            self.writer.close().await;
+        };
+        let _ = timeout(CLOSE_TIMEOUT, close).await;
     }
 }
 

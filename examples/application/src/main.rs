@@ -65,8 +65,9 @@ async fn main() -> Result<(), BoxError> {
         listener.local_addr()?
     );
     Server::new(listener)
-        .serve(app(secret, state), shutdown)
+        .serve(app(secret, state.clone()), shutdown)
         .await;
+    state.close().await;
     tracing::info!("stopped");
     // This waits up to a second for the rest of the log to be written.
     let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;

@@ -260,6 +260,35 @@ async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     assert!(causes[0].contains("no such table"), "{log}");
 }
 
+/// If a `-wal` file is left, SQLite applies it to a backup that is restored.
+#[tokio::test]
+async fn a_stopped_program_leaves_only_the_database() {
+    // Without closing the database, the outcome is a matter of chance.
+    for number in 0..5 {
+        let name = format!("stopped-{number}");
+        let program = Receiver::listening(&mut program(&name));
+        let song = processed("A song");
+        let status = requests::deliver(&program.url(), SECRET, song.as_bytes()).await;
+        assert_eq!(status, Some(200));
+        program.process.signal("TERM");
+        let (status, _, log) = program.ended();
+        assert!(status.success(), "{log}");
+        let is_of_it = |file: &String| file.starts_with(&name);
+        let files = fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let files: Vec<String> = files.filter(is_of_it).collect();
+        assert_eq!(files, [format!("{name}.db")]);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_in_use_does_not_keep_the_program_from_ending() {
+    let state = open(&new_file("in-use")).await;
+    let _used = SqlitePool::from_ref(&state).acquire().await.unwrap();
+    let closed = timeout(Duration::from_secs(20), state.close()).await;
+    assert!(closed.is_ok());
+}
+
 /// A compose file passes an unset variable as an empty one. SQLite would open a private temporary
 /// database for each connection.
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use soundhash_webhook::{BoxError, Delivery};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{
@@ -117,10 +117,9 @@ const INSERT_JOBS: &str = "
     SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
     FROM new_events RETURNING 1";
 
-/// Returns the id of the task that the jobs belong to, and creates the task if the queue's cleanup
-/// has deleted it.
-const CREATE_TASK_FUNCTION: &str = "
-    CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer LANGUAGE plpgsql AS $$
+/// The body of a function that returns the id of the task that the jobs belong to, and creates the
+/// task if the queue's cleanup has deleted it.
+const TASK_FUNCTION: &str = "
     DECLARE task integer;
     BEGIN
         LOOP
@@ -131,7 +130,20 @@ const CREATE_TASK_FUNCTION: &str = "
                 ON CONFLICT DO NOTHING;
         END LOOP;
         RETURN task;
-    END $$";
+    END ";
+
+/// Changes nothing, but fails on a standby that has not been promoted yet.
+const FAIL_IF_READ_ONLY: &str =
+    "INSERT INTO acted_events (event_key, job_id) SELECT '', 0 WHERE FALSE";
+
+/// Raises the ids of future jobs above those of all jobs that have run. The queue's ids start over
+/// if its schema was dropped, and workers would take the new jobs for old ones.
+const RAISE_JOB_IDS: &str = "
+    SELECT setval(ids, latest) FROM (
+        SELECT pg_get_serial_sequence('graphile_worker._private_jobs', 'id')::regclass AS ids,
+            max(job_id) AS latest
+        FROM acted_events) AS acted
+    WHERE latest > coalesce(pg_sequence_last_value(ids), 0)";
 
 /// Notifies the workers of new jobs, at most once every 50 ms. If a notification fails, the workers
 /// find the jobs on their next poll.
@@ -229,19 +241,58 @@ async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
         .await?;
     let queue = WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
     queue.migrate().await?;
-    sqlx::query(CREATE_TASK_FUNCTION).execute(&mut *tx).await?;
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS acted_events (
-            event_key text COLLATE \"C\" NOT NULL,
-            job_id bigint NOT NULL,
-            event_type text,
-            acted_at timestamptz NOT NULL DEFAULT now(),
-            PRIMARY KEY (event_key, job_id)
-        )",
-    )
-    .execute(&mut *tx)
-    .await?;
+    create_tables(&mut tx).await?;
+    sqlx::query(FAIL_IF_READ_ONLY).execute(&mut *tx).await?;
+    sqlx::query(RAISE_JOB_IDS).execute(&mut *tx).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// Creates what is missing. A role may use the function and the table without owning them, but
+/// Postgres rejects `OR REPLACE` and `IF NOT EXISTS` from it even if there is nothing to do.
+async fn create_tables(connection: &mut PgConnection) -> Result<(), BoxError> {
+    let hides_jobs = "SELECT row_security_active('graphile_worker._private_jobs')";
+    if sqlx::query_scalar(hides_jobs)
+        .fetch_one(&mut *connection)
+        .await?
+    {
+        return Err(
+            "the queue's row-level security hides the jobs from this role: connect as the role \
+             that owns the queue's tables, or as one with BYPASSRLS"
+                .into(),
+        );
+    }
+    let function =
+        "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('soundhash_event_task()')";
+    let function: Option<String> = sqlx::query_scalar(function)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if function.as_deref() != Some(TASK_FUNCTION) {
+        let create = format!(
+            "CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer
+             LANGUAGE plpgsql AS $${TASK_FUNCTION}$$"
+        );
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&mut *connection)
+            .await?;
+    }
+    let is_missing = "SELECT to_regclass('acted_events') IS NULL";
+    if sqlx::query_scalar(is_missing)
+        .fetch_one(&mut *connection)
+        .await?
+    {
+        sqlx::query(
+            "CREATE TABLE acted_events (
+                event_key text COLLATE \"C\" NOT NULL,
+                job_id bigint NOT NULL,
+                event_type text,
+                acted_at timestamptz NOT NULL DEFAULT now(),
+                PRIMARY KEY (event_key, job_id)
+            )",
+        )
+        .execute(connection)
+        .await?;
+    }
     Ok(())
 }
 

@@ -30,7 +30,7 @@ use tracing_subscriber::{
 };
 
 use crate::output::{Log, Printer, harmless, is_appended};
-pub use crate::webhook::{receive, respond_after, run_webhook, secret};
+pub use crate::webhook::{receive, respond_after, run_webhook, secret, serve_webhook};
 
 /// The maximum time that an exiting process waits for its last lines to be written and for blocked
 /// threads.

@@ -61,18 +61,23 @@ fn app(webhook: MethodRouter, secret: Secret) -> Router {
         .route("/healthz", get(|| async { "ok" }))
 }
 
-/// Serves a webhook until a signal arrives.
+/// Runs a program that serves a webhook until a signal arrives.
 pub fn run_webhook(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
     crate::run(|stop| async move {
         match stop.run_until_cancelled(webhook).await {
-            Some(webhook) => serve(webhook?, stop).await,
+            Some(webhook) => serve_webhook(webhook?, stop).await,
             // The program was asked to stop while it was still connecting.
             None => Ok(()),
         }
     })
 }
 
-async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), BoxError> {
+/// Serves a webhook until `stop` is canceled.
+///
+/// # Errors
+///
+/// Returns an error if the secret is not valid or the program cannot listen on the address.
+pub async fn serve_webhook(webhook: MethodRouter, stop: CancellationToken) -> Result<(), BoxError> {
     let secret = secret()?;
     let (server, url) = listen("/webhooks/soundhash").await?;
     let send = format!("soundhash-webhook send --url {url}");

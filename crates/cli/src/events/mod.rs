@@ -34,7 +34,7 @@ use soundhash_webhook_sqlx::{EventSummary, RecordedEvent};
 
 use crate::{
     api::model,
-    database::{DatabaseArgs, Filter},
+    database::{Database, DatabaseArgs, Filter},
     error::Error,
     output::{
         self, WARNING,
@@ -93,10 +93,20 @@ enum EventsCommand {
 }
 
 pub(crate) async fn run(args: EventsArgs) -> Result<bool, Error> {
+    let database = args.database.open().await?;
+    let done = run_command(&database, args.command, args.json).await;
+    database.close().await;
+    done
+}
+
+async fn run_command(
+    database: &Database,
+    command: EventsCommand,
+    json: bool,
+) -> Result<bool, Error> {
     use EventsCommand as C;
 
-    let (database, json) = (args.database.open().await?, args.json);
-    match args.command {
+    match command {
         C::List {
             filter,
             after,
@@ -110,7 +120,7 @@ pub(crate) async fn run(args: EventsArgs) -> Result<bool, Error> {
             Ok(true)
         }
         C::Show { key, raw } => show(&database.find(&key).await?, raw, json),
-        C::RunAgain(run) => run_again::run(&database, run, json).await,
+        C::RunAgain(run) => run_again::run(database, run, json).await,
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) async fn run(
     }
     if !all_ran {
         output::note(
-            "Events that did not run are still stored. `soundhash-webhook events list --forgotten` \
+            "Events that were not recorded again are still stored. `soundhash-webhook events list --forgotten` \
              lists them.",
         );
     }
@@ -279,7 +279,7 @@ impl Run<'_> {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
                 let is_duplicate = headers.is_ok_and(|headers| headers.contains_key(REPLAYED));
                 let why = [NOT_RECORDED, DUPLICATE][usize::from(is_duplicate)];
-                delivered.not_run = Some(why.to_owned());
+                delivered.not_recorded = Some(why.to_owned());
             }
         }
         // Redirects are not followed, because the stored body and its signature must not reach
@@ -287,7 +287,7 @@ impl Run<'_> {
         if let Ok(response) = &delivered.result
             && let Some(location) = response.location()
         {
-            delivered.not_run = Some(format!(
+            delivered.not_recorded = Some(format!(
                 "The application redirects ({}) to {}, where the event was not sent. Give the URL \
                  that does not redirect to --url.",
                 response.status.as_u16(),
@@ -328,8 +328,9 @@ fn print_json(event: &EventSummary, ran: bool, status: Option<u16>, error: Optio
 const DUPLICATE: &str = "An idempotency store of the application, such as Redis or its memory, still \
     has the event, so its handler did not run. Forget the event there, or restart the application.";
 const NOT_RECORDED: &str = "The application responded with 2xx, but did not record the event in \
-    this table: check --url, --database and --table. Or another `run-again` marked the event at the \
-    same time: let only one run.";
+    this table under this key: check --url, --database and --table. If the application names its \
+    endpoint differently now, its handler did run, and the event has another key. Or another \
+    `run-again` marked the event at the same time: let only one run.";
 
 /// Returns why a delivery failed, if the same cause would also affect later events.
 fn cause(delivered: &Delivered) -> Option<&'static str> {
@@ -342,7 +343,7 @@ fn cause(delivered: &Delivered) -> Option<&'static str> {
                  and `max_age`.",
             ),
             403..=405 => Some("The application has no webhook at this URL."),
-            200..=399 => Some("The handler did not run."),
+            200..=399 => Some("The application did not record the event under its key."),
             _ => None,
         },
     }

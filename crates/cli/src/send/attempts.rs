@@ -58,8 +58,9 @@ pub(crate) struct Delivered {
     pub(crate) url: Uri,
     /// The response to the last attempt, after all redirects, or the reason why there was none.
     pub(crate) result: Result<Response, NoResponse>,
-    /// The reason why the handler did not run, if the status alone does not show it.
-    pub(crate) not_run: Option<String>,
+    /// The reason why the application did not record the event, if the status alone does not show
+    /// it.
+    pub(crate) not_recorded: Option<String>,
 }
 
 impl Delivered {
@@ -71,7 +72,7 @@ impl Delivered {
 
     /// Returns whether the handler got the event and accepted it.
     pub(crate) fn is_handled(&self) -> bool {
-        self.is_recorded_as_success() && !self.is_lost() && self.not_run.is_none()
+        self.is_recorded_as_success() && !self.is_lost() && self.not_recorded.is_none()
     }
 
     /// Returns whether a redirect dropped the body, so that the receiver never got the event.
@@ -206,7 +207,7 @@ impl Target {
                 redirects,
                 url,
                 result,
-                not_run: None,
+                not_recorded: None,
             };
         }
     }

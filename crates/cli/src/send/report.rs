@@ -175,8 +175,8 @@ fn is_success(delivered: &Delivered, expected: Expected) -> bool {
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),
-        Ok(response) if delivered.not_run.is_some() => {
-            format!("not run ({})", response.status.as_u16())
+        Ok(response) if delivered.not_recorded.is_some() => {
+            format!("not recorded ({})", response.status.as_u16())
         }
         Ok(response) => response.status.to_string(),
         Err(_) => "no response".to_owned(),
@@ -208,10 +208,10 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
     }
 }
 
-/// Returns the reason why the handler did not run or why there is no response, or else the
+/// Returns the reason why the event was not recorded or why there is no response, or else the
 /// beginning of the response's body.
 pub(crate) fn details(delivered: &Delivered) -> Option<String> {
-    if let Some(cause) = &delivered.not_run {
+    if let Some(cause) = &delivered.not_recorded {
         return Some(cause.clone());
     }
     match &delivered.result {

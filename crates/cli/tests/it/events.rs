@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io,
+    path::Path,
     process::Stdio,
     sync::{
         Arc, Mutex,
@@ -358,7 +359,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
     wrong.expect(1, "401 Unauthorized | rejects the signature | 4 more");
     let silent = Step::Respond(StatusCode::OK);
     app.steps.lock().unwrap().insert(key(0), silent);
-    app.check("run-again --since 1h --yes | 1 | not run (200) | did not record | another `run-again` | 4 more");
+    app.check("run-again --since 1h --yes | 1 | not recorded (200) | did not record | another `run-again` | 4 more");
     assert_eq!(app.handled(), [""; 0]);
     assert_eq!(app.forgotten(), 2);
 
@@ -371,7 +372,8 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
     let other = Server::ok();
     for status in [302, 308] {
         let url = Server::redirecting(status, &other.to_string());
-        let parts = format!("not run ({status}) | redirects ({status}) to {other}, where | 4 more");
+        let parts =
+            format!("not recorded ({status}) | redirects ({status}) to {other}, where | 4 more");
         let arguments = format!("run-again --since 1h --yes --url {url}");
         app.events(&arguments).expect(1, parts);
     }
@@ -542,8 +544,46 @@ fn an_event_that_another_store_still_has_did_not_run() {
     let app = App::<Sqlite>::with(|app| app.layer(IdempotencyLayer::new(MemoryStore::new(100))));
     app.seed(2);
     let ran = app.events("run-again --since 1h --yes");
-    ran.expect(1, "not run (200) | An idempotency store | 1 more");
+    ran.expect(1, "not recorded (200) | An idempotency store | 1 more");
     assert_eq!(app.forgotten(), 1);
+}
+
+/// A `SecretProvider` that names the endpoint changes the keys of all later deliveries.
+#[test]
+fn an_event_whose_key_has_changed_is_not_said_not_to_run() {
+    let app = App::<Sqlite>::start();
+    app.seed(2);
+    app.runtime.block_on(async {
+        let pool = Sqlite::connect(&app.database).await;
+        let rename = "UPDATE soundhash_events SET event_key = 'e4:acme;' || event_key";
+        sqlx::query(rename).execute(&pool).await.unwrap();
+    });
+    let ran = app.events("run-again --since 1h --yes").expect(
+        1,
+        "not recorded (200) | differently now, its handler did run | under its key. 1 more",
+    );
+    assert!(!ran.all().contains("not run"), "{ran:?}");
+    assert_eq!(app.handled(), keys([0]));
+}
+
+/// If a `-wal` file is left, SQLite applies it to a backup that is restored.
+#[test]
+fn a_command_leaves_only_the_database() {
+    let ((), url) = <Sqlite as Fixture>::start();
+    Runtime::new().unwrap().block_on(async {
+        let pool = Sqlite::connect(&url).await;
+        EventLog::new(pool.clone()).migrate().await.unwrap();
+        pool.close().await;
+    });
+    let file = Path::new(url.strip_prefix("sqlite://").unwrap());
+    // Without closing the database, the outcome is a matter of chance.
+    for _ in 0..5 {
+        let mut list = cli!("events list");
+        list.env("SOUNDHASH_WEBHOOK_DATABASE", &url).expect(0, "");
+        let files = fs::read_dir(file.parent().unwrap()).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        assert_eq!(files, [file]);
+    }
 }
 
 #[test]

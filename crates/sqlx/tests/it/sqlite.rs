@@ -1,11 +1,21 @@
 //! Behavior that is specific to SQLite.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
+use serde_json::json;
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
+use soundhash_webhook_tests::{
+    process::{Receiver, example},
+    requests,
+};
 use sqlx::Sqlite;
 
-use crate::fixture::{Fixture, delivery, log, record};
+use crate::fixture::{Fixture, SECRET, delivery, log, record};
 
 /// The deferred transaction reads before another one writes, and records an event afterward.
 #[tokio::test]
@@ -45,4 +55,32 @@ async fn a_deferred_transaction_that_records_first_waits_for_the_lock_timeout() 
     let log = log.lock_timeout(Duration::from_secs(20));
     let recorded = record(&log, &delivery("a").await).await;
     assert_eq!(recorded.unwrap(), Recorded::New);
+}
+
+/// If a `-wal` file is left, SQLite applies it to a backup that is restored.
+#[tokio::test]
+async fn the_stopped_example_leaves_only_the_database() {
+    let program = example("exactly_once");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exactly_once");
+    // Without closing the database, the outcome is a matter of chance.
+    for number in 0..5 {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(&program);
+        command
+            .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
+            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+            .current_dir(&folder);
+        let receiver = Receiver::listening(&mut command);
+        let event = json!({"type": "video.processed", "id": number, "data": {"video_id": 7}});
+        let body = event.to_string();
+        let status = requests::deliver(&receiver.url(), SECRET, body.as_bytes()).await;
+        assert_eq!(status, Some(200));
+        receiver.process.signal("TERM");
+        let (status, _, log) = receiver.ended();
+        assert!(status.success(), "{log}");
+        let files = fs::read_dir(&folder).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["events.db"]);
+    }
 }

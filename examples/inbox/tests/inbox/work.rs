@@ -11,12 +11,17 @@ use std::{
 use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_inbox_example::{inbox::Inbox, work};
 use soundhash_webhook_sqlx::EventLog;
-use soundhash_webhook_tests::{postgres_server::PostgresServer, process::signal};
+use soundhash_webhook_tests::{
+    postgres_server::PostgresServer,
+    process::{Process, Receiver, signal},
+};
 use sqlx::PgPool;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start, start_worker};
+use crate::support::{
+    SECRET, acted, acted_in_time, command, deliver, event, output, start, start_worker,
+};
 
 /// The bodies include one that only Python considers JSON, and a character that Postgres cannot
 /// store.
@@ -144,6 +149,66 @@ async fn a_forgotten_event_is_handled_again() {
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(acted(&postgres.url()).await.len(), 2);
+}
+
+/// The new queue counts its jobs from 1 again, and the rows of the old jobs are still there.
+#[tokio::test]
+async fn a_forgotten_event_is_handled_again_after_the_queue_was_dropped() {
+    let postgres = PostgresServer::start();
+    let old = start("", &postgres.url());
+    for (id, rows) in [("a", 1), ("b", 2), ("c", 3)] {
+        assert_eq!(deliver(&old, SECRET, &event(id)).await, 202);
+        acted_in_time(&postgres.url(), rows).await;
+    }
+    drop(old);
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let drop_queue = sqlx::query("DROP SCHEMA graphile_worker CASCADE");
+    drop_queue.execute(&pool).await.unwrap();
+    // Both create the queue at the same time.
+    let new = [(); 2].map(|()| Process::start(&mut command("", &postgres.url())));
+    let new = new.map(Receiver::of_process);
+    let log = EventLog::new(pool);
+    for (id, rows) in [("c", 4), ("a", 5)] {
+        assert!(log.forget(&Key::new(&format!("t{id}"))).await.unwrap());
+        assert_eq!(deliver(&new[0], SECRET, &event(id)).await, 202);
+        assert_eq!(acted_in_time(&postgres.url(), rows).await.len(), rows);
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_owns_nothing_can_receive_and_work() {
+    let postgres = PostgresServer::start();
+    drop(start("receive", &postgres.url()));
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let run = async |sql| sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    run("CREATE ROLE second LOGIN BYPASSRLS;
+         GRANT USAGE ON SCHEMA graphile_worker TO second;
+         GRANT ALL ON ALL TABLES IN SCHEMA public, graphile_worker TO second;
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA graphile_worker TO second;")
+    .await;
+    let url = postgres.url().replace("test@", "second@");
+    let both = start("", &url);
+    assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
+    acted_in_time(&postgres.url(), 1).await;
+    assert_eq!(output("given-up", &url), "");
+
+    // The role would neither see the jobs nor be able to add one.
+    run("ALTER ROLE second NOBYPASSRLS").await;
+    let (status, _, log) = Process::start(&mut command("", &url)).ended();
+    assert!(!status.success() && log.contains("BYPASSRLS"), "{log}");
+}
+
+#[tokio::test]
+async fn the_function_of_another_version_is_replaced() {
+    let postgres = PostgresServer::start();
+    drop(start("receive", &postgres.url()));
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let other = "CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer
+        LANGUAGE sql AS 'SELECT 0'";
+    sqlx::query(other).execute(&pool).await.unwrap();
+    let both = start("", &postgres.url());
+    assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
+    acted_in_time(&postgres.url(), 1).await;
 }
 
 /// The queue fetches again immediately if it is not told to pause.
