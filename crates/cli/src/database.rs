@@ -78,6 +78,8 @@ impl DatabaseArgs {
         };
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions = url.parse().map_err(|_| wrong())?;
+            // The application's own URL may have `mode=rwc`.
+            let options = options.create_if_missing(false);
             let (log, pool) = self.connect(options).await?;
             return Ok(Database::Sqlite(log, pool));
         }
@@ -145,7 +147,7 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) since: Option<Timestamp>,
     /// Only events received before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, overrides_with = "until")]
     pub(crate) until: Option<Timestamp>,
     /// Only events that should run again, and whose handler has not succeeded since
     #[arg(long)]

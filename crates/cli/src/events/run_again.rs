@@ -13,6 +13,7 @@ use axum::http::{
 use clap::Args;
 use serde_json::json;
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, idempotency::Key};
+use soundhash_webhook_reconcile::Timestamp;
 use soundhash_webhook_sqlx::EventSummary;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -105,6 +106,9 @@ pub(super) async fn run(
             return Ok(false);
         }
     }
+    // Events that are recorded after this moment must not be selected when the run is continued.
+    let newest = events.iter().map(|event| event.received_at).max();
+    let end = newest.and_then(|newest| Timestamp::try_from(newest + MICROSECOND).ok());
     signals::listen()?;
     let mut run = Run {
         database,
@@ -113,9 +117,10 @@ pub(super) async fn run(
         report: Report::new(events.len() as u64, Expected::Accepted),
         json,
         failed: 0,
+        only_forgotten: args.filter.forgotten,
         // `--forgotten` does not need `--after`, because it does not select events that have
         // already run.
-        can_continue: args.keys.is_empty() && !args.filter.forgotten,
+        end: end.filter(|_| args.keys.is_empty() && !args.filter.forgotten),
     };
     let ended = run.all(&events, args.rate).await;
     let all_ran = run.failed == 0;
@@ -124,8 +129,8 @@ pub(super) async fn run(
     }
     if !all_ran {
         output::note(
-            "Events that were not recorded again are still stored. `soundhash-webhook events list --forgotten` \
-             lists them.",
+            "Events that were not recorded again are still stored, unless they were purged. \
+             `soundhash-webhook events list --forgotten` lists them.",
         );
     }
     ended.map(|()| all_ran)
@@ -163,6 +168,9 @@ async fn select(database: &Database, args: &RunAgainArgs) -> Result<Vec<EventSum
     Ok(events)
 }
 
+/// The precision of the recorded times.
+const MICROSECOND: Duration = Duration::from_micros(1);
+
 struct Run<'a> {
     database: &'a Database,
     secret: Secret,
@@ -170,7 +178,9 @@ struct Run<'a> {
     report: Report,
     json: bool,
     failed: u64,
-    can_continue: bool,
+    only_forgotten: bool,
+    /// The end of the selected events' time range, if the run can be continued with `--after`.
+    end: Option<Timestamp>,
 }
 
 impl Run<'_> {
@@ -230,9 +240,10 @@ impl Run<'_> {
     }
 
     fn stopped(&self, why: &str, left: usize, last: Option<&Key>) {
-        let more = match last {
-            Some(last) if self.can_continue => {
-                format!(" To continue, add `--after {}`.", quoted(last.as_str()))
+        let more = match (last, self.end) {
+            (Some(last), Some(end)) => {
+                let last = quoted(last.as_str());
+                format!(" To continue, add `--after {last} --until {end}`.")
             }
             _ => String::new(),
         };
@@ -258,7 +269,24 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
-        self.database.forget(key).await?;
+        let is_marked = stored.summary.is_forgotten;
+        if self.only_forgotten && !is_marked {
+            let why = "the event has been handled since it was listed";
+            match self.json {
+                true => print_json(event, false, None, Some(why)),
+                false => output::note(format_args!("{}: {why}.", escape(key.as_str()))),
+            }
+            return Ok(None);
+        }
+        if !self.database.forget(key).await? && !is_marked {
+            let why = format!(
+                "{}: the event could not be marked, so it was not sent. Either another `run-again` \
+                 has just marked it, or a trigger or a policy of the database prevents it.",
+                escape(key.as_str())
+            );
+            self.not_sent(event, &why);
+            return Ok(Some("An event could not be marked."));
+        }
         let agent = concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"));
         let json = HeaderValue::from_static("application/json");
         let delivery = Delivery {

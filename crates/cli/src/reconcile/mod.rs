@@ -34,7 +34,8 @@ window is older. Run it every hour, for example with cron, and with a --since of
 
 --on-missing COMMAND runs if events are missing, with SOUNDHASH_MISSING_SINCE, \
 SOUNDHASH_MISSING_UNTIL and SOUNDHASH_MISSING_COUNT in its environment, and with the report as JSON \
-on its standard input. It can ask SoundHash's API for the resources of that time.
+on its standard input. It can ask SoundHash's API for the resources that changed then, or in the \
+minutes before. It runs each time that the command finds these events missing.
 
 Tokens expire after half an hour. A refresh token lasts a week. A --token-command can log in.
 

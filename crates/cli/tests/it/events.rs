@@ -432,7 +432,6 @@ fn events_run_even_if_their_results_cannot_be_printed() {
     }
 }
 
-/// A list can be the input of other programs, so no line of it may be dropped.
 /// Each endpoint has its own secret, so its events would be signed for another tenant.
 #[test]
 fn events_of_several_endpoints_do_not_run_together() {
@@ -446,6 +445,7 @@ fn events_of_several_endpoints_do_not_run_together() {
     assert_eq!(app.handled(), keys([1]));
 }
 
+/// A list can be the input of other programs, so no line of it may be dropped.
 #[test]
 fn a_long_list_waits_for_its_reader() {
     let app = App::<Sqlite>::start();
@@ -486,10 +486,10 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Fixture>() {
     process.signal("INT");
     process.wait_for_log("Waiting for the current event");
     process.signal("INT");
-    let (status, _, log) = process.ended();
-    assert_eq!(status.code(), Some(130), "{log}");
+    let (ended, _, log) = process.ended();
+    assert_eq!(ended.code(), Some(130), "{log}");
     let left =
-        "Interrupted at the event t1. 2 more events were not sent. To continue, add `--after 't0'`";
+        "Interrupted at the event t1. 2 more events were not sent. To continue, add `--after 't0' ";
     assert!(log.contains(left) && log.contains("--forgotten"), "{log}");
     app.steps.lock().unwrap().clear();
     app.check("run-again --forgotten | 0 | t1 | 200 OK");
@@ -501,17 +501,20 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Fixture>() {
     process.signal("INT");
     process.wait_for_log("Waiting for the current event");
     app.gate.notify_one();
-    let (status, lines, log) = process.ended();
-    assert_eq!(status.code(), Some(130), "{log}");
+    let (ended, lines, log) = process.ended();
+    assert_eq!(ended.code(), Some(130), "{log}");
     assert_eq!(lines.len(), 2, "{lines:?}");
-    let left = "2 more events were not sent. To continue, add `--after 't1'`";
-    assert!(log.contains(left), "{log}");
+    let left = "2 more events were not sent. To continue, add `--after 't1' ";
+    let (_, end) = log.split_once(left).expect(&log);
+    let (end, _) = end.split_once('`').unwrap();
     assert_eq!(app.handled(), keys([0, 1]));
-    app.events(&format!("{all} --after t1"))
+    // An event that has arrived in the meantime does not run again.
+    assert_eq!(status(&deliver(&app.url, "", &body(4))), "200");
+    app.events(&format!("{all} --until 0s --after t1 {end}"))
         .expect(0, "t2 | t3");
-    assert_eq!(app.handled(), keys([2, 3]));
+    assert_eq!(app.handled(), keys([4, 2, 3]));
     assert_eq!(app.forgotten(), 0);
-    app.has_every_body(4);
+    app.has_every_body(5);
 }
 
 fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Fixture>() {
@@ -537,6 +540,39 @@ fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Fixture>() {
     assert_eq!(handled, expected, "each event runs again once");
     assert_eq!(app.forgotten(), 0);
     app.has_every_body(30);
+}
+
+#[test]
+fn a_forgotten_event_that_was_handled_in_the_meantime_does_not_run_again() {
+    let app = App::<Sqlite>::start();
+    app.seed(3);
+    for id in 0..3 {
+        let key = Key::new(&key(id));
+        assert!(app.runtime.block_on(app.log.forget(&key)).unwrap());
+    }
+    app.steps.lock().unwrap().insert(key(0), Step::Wait);
+    let process = Process::start(&mut app.command("run-again --forgotten --yes --json"));
+    app.arrived.recv().unwrap();
+    assert_eq!(status(&deliver(&app.url, "", &body(1))), "200");
+    app.gate.notify_one();
+    let (ended, lines, log) = process.ended();
+    assert_eq!(ended.code(), Some(0), "{log}");
+    assert_eq!(app.handled(), keys([1, 0, 2]));
+    assert!(lines[1].contains("has been handled since"), "{lines:?}");
+}
+
+/// Row-level security, or a trigger that protects the table, leaves the row as it is without an
+/// error.
+#[test]
+fn an_event_that_cannot_be_marked_is_not_sent() {
+    let app = App::<Sqlite>::start();
+    app.seed(3);
+    app.execute(
+        "CREATE TRIGGER append_only BEFORE UPDATE ON soundhash_events
+        BEGIN SELECT RAISE(IGNORE); END",
+    );
+    app.check("run-again --since 1h --yes | 1 | t0: the event could not be marked | 2 more");
+    assert_eq!(app.handled(), keys([]));
 }
 
 #[test]
@@ -590,12 +626,15 @@ fn a_command_leaves_only_the_database() {
 fn a_database_that_cannot_be_used_says_why() {
     let missing = folder("events").join("missing.db");
     let (addr, file) = (free_addr(), missing.display());
+    // An application's own URL can create the file.
+    let created = format!("{file}?mode=rwc");
     let rows = format!(
         "| 2 | --database | SOUNDHASH_WEBHOOK_DATABASE
         --database postgres://app:pa55word@a/app | 2 | every user of this machine | PGPASSWORD
         --database mysql://localhost/app | 2 | not a URL such as
         --database postgres://app@{addr}/app | 1 | cannot open the database | refused
-        --database sqlite:{file} | 1 | cannot open the database"
+        --database sqlite:{file} | 1 | cannot open the database
+        --database sqlite:{created} | 1 | cannot open the database"
     );
     check(|line| bare!("events list {line}"), &rows);
     let ran = bare!("events list --database postgres://app:pa55word@a/app").reads("");
