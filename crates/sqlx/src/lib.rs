@@ -155,9 +155,11 @@
 //!   own statements, the crate gives it up, after five minutes at the latest. The server may still
 //!   execute the statement, for example while a synchronous standby is gone, so the pool then
 //!   occupies more of the server's connections than its `max_connections`, and more as long as this
-//!   lasts. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. sqlx also pings
-//!   each connection before returning it to the pool. Limit that ping, too, which also closes a
-//!   connection on which a transaction may still begin:
+//!   lasts. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. The server
+//!   counts a connection whose peer has vanished until it notices that, so choose several times the
+//!   size of the pools, and set `tcp_keepalives_idle`, too. sqlx also pings each connection before
+//!   returning it to the pool. Limit that ping, too, which also closes a connection on which a
+//!   transaction may still begin:
 //!
 //!   ```
 //!   # #[cfg(feature = "postgres")]

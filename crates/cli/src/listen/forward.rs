@@ -55,11 +55,25 @@ impl Seen {
         if keys.len() >= MOST {
             keys.clear();
         }
-        if !keys.insert(Key::from(delivery)) {
+        if !keys.insert(Key::from(delivery)) && !response.headers().contains_key(REPLAYED) {
             let headers = response.headers_mut();
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
+            response.extensions_mut().insert(Marked);
         }
     }
+}
+
+/// The response extension of a response that [`Seen::mark`] has marked.
+#[derive(Clone)]
+struct Marked;
+
+/// Removes the mark from an application's response. The application has handled the delivery, so
+/// only the inspector may see the mark.
+pub(super) async fn unmark(mut response: Response<Body>) -> Response<Body> {
+    if response.extensions_mut().remove::<Marked>().is_some() {
+        response.headers_mut().remove(REPLAYED);
+    }
+    response
 }
 
 /// The number of deliveries of each event that the application is handling.

@@ -18,6 +18,7 @@ use axum::{
     Router,
     extract::State,
     http::Uri,
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -137,10 +138,13 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     greet(&url, args.forward.as_ref(), page.as_ref());
 
     let mut records = inspector.subscribe();
-    let app = Router::new()
+    let mut app = Router::new()
         .fallback_service(handler)
         .layer(layer)
         .layer(inspector.layer());
+    if args.forward.is_some() {
+        app = app.layer(map_response(forward::unmark));
+    }
     let receiver = Server::new(listener).grace(PATIENCE).max_connections(most);
     let forwards = args.forward.is_some();
     let receiver = tokio::spawn(receiver.serve(app, stopped(forwards)));

@@ -159,6 +159,23 @@ fn a_repeated_event_is_a_duplicate_with_and_without_an_application() {
     assert_eq!(app.requests().len(), 3);
 }
 
+/// The application has handled the repetition, and only it can say that it has not.
+#[test]
+fn a_repetition_that_was_forwarded_is_not_marked_as_replayed() {
+    for (header, is_marked) in [("", false), ("Idempotent-Replayed: true\r\n", true)] {
+        let app = App::start(move |_| response(&format!("200 OK\r\n{header}X: y"), ""));
+        let listen = before(&app);
+        for _ in 0..2 {
+            let answer = deliver(&listen.url, "", BODY).to_ascii_lowercase();
+            assert_eq!(
+                answer.contains("idempotent-replayed"),
+                is_marked,
+                "{answer}"
+            );
+        }
+    }
+}
+
 /// Attack: repeat a recorded delivery while the application is slow.
 #[test]
 fn repetitions_of_one_event_do_not_occupy_the_command() {
