@@ -99,6 +99,17 @@ impl DatabaseArgs {
         let events = database.list(filter, usize::MAX).await;
         database.close().await;
         let events = events?;
+        let mut names = events.iter().map(|event| &event.endpoint);
+        if let Some(first) = names.next()
+            && names.any(|other| other != first)
+        {
+            // Each endpoint records an event under a key of its own.
+            return Err(Error::usage(
+                "the database has events of several endpoints, which can hide each other's missing \
+                 events. Compare one at a time: `events list --endpoint NAME --since TIME --limit \
+                 1000000 --json | soundhash-webhook reconcile --endpoint ID --recorded -`",
+            ));
+        }
         let records = events.iter().map(|event| Record {
             time: event.received_at.try_into().unwrap_or_default(),
             key: Some(event.key.to_string()),

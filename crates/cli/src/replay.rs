@@ -12,7 +12,7 @@ use soundhash_webhook::{SIGNATURE_HEADER, Secret, testing::SignedRequest};
 use crate::{
     data::{MAX_DATA, read_limited},
     error::Error,
-    http::remove_hop_by_hop,
+    http::{REPLAYED, remove_hop_by_hop},
     output::{self, escape::escape},
     secret::SecretSource,
     send::{
@@ -78,11 +78,21 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
         delivery.name = format!("{:<1$}", delivery.name, width.unwrap_or_default());
     }
     let mut report = Report::new(deliveries.len() as u64, Expected::Accepted);
+    let mut replayed = 0;
     for delivery in deliveries {
         let delivered = target.send(delivery, &delays, &report.retries()).await;
+        let response = delivered.result.as_ref();
+        replayed += usize::from(response.is_ok_and(|it| it.headers.contains_key(REPLAYED)));
         report.add(&delivered);
     }
-    Ok(report.finish())
+    let accepted = report.finish();
+    if replayed > 0 {
+        output::note(format_args!(
+            "The handler did not run for {replayed} of them, because the application still has the \
+             event (`Idempotent-Replayed`)."
+        ));
+    }
+    Ok(accepted)
 }
 
 /// Reads a capture. Without a secret, the delivery keeps its recorded signature.

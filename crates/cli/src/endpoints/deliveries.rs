@@ -71,6 +71,9 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
         output::note("There are no such attempts.");
     } else {
         print(&attempts);
+        if attempts.len() == usize::from(args.limit) {
+            output::note("There may be older attempts: use --limit, or --failed.");
+        }
     }
     Ok(true)
 }

@@ -55,7 +55,8 @@ Redirects are not followed. Ctrl-C ends the command after the current event.
   $ soundhash-webhook events run-again --since 2026-11-23 --until 2h
   $ soundhash-webhook events run-again --forgotten --yes --json
 
-Exit status: 0 every event ran, 1 at least one did not, 2 wrong usage, 130 interrupted"))]
+Exit status: 0 every event ran, 1 at least one did not or there is none, 2 wrong usage, \
+130 interrupted"))]
 pub(super) struct RunAgainArgs {
     /// The keys of the events
     #[arg(value_name = "KEY", conflicts_with_all = ["event_type", "endpoint", "since", "until", "forgotten", "after"])]
@@ -86,8 +87,16 @@ pub(super) async fn run(
     let secret = args.source.secret()?;
     let events = select(database, &args).await?;
     if events.is_empty() {
-        output::note("There are no such events.");
-        return Ok(true);
+        // `--forgotten` runs after other runs, which may have left nothing.
+        let is_expected = args.filter.forgotten;
+        output::note(match is_expected {
+            true => "There are no such events.",
+            false => {
+                "There are no such events. An event whose handler failed each time is not recorded \
+                 if the handler and the record share a transaction."
+            }
+        });
+        return Ok(is_expected);
     }
     let mut endpoints = events.iter().map(|event| &event.endpoint);
     if let Some(first) = endpoints.next()

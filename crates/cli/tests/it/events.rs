@@ -313,6 +313,7 @@ fn events_run_again_by_key_window_and_type<DB: Fixture>() {
     // Rerunning several events requires confirmation, which is impossible without a terminal.
     app.check("run-again --type match.found | 2 | --yes");
     app.check("run-again --yes | 2 | which events");
+    app.check("run-again --type job.failed --yes | 1 | no such events | handler failed");
     let ran = app.json("run-again --type match.found --yes");
     assert_eq!(app.handled(), keys([0, 3, 6]));
     let line =
@@ -441,6 +442,9 @@ fn events_of_several_endpoints_do_not_run_together() {
     app.execute(name);
     app.check("run-again --since 1h --yes | 2 | several endpoints");
     assert_eq!(app.forgotten(), 0);
+    let api = api(Vec::new());
+    let mut command = reconcile(&api, "--database");
+    command.arg(&app.database).expect(2, "several endpoints");
     app.check("run-again --since 1h --endpoint acme --yes | 0 | t1 | 200 OK");
     assert_eq!(app.handled(), keys([1]));
 }
