@@ -11,6 +11,9 @@ const rows = $('rows');
 const detail = $('detail');
 const narrow = matchMedia('(max-width: 860px)');
 
+// Identifies the process that numbered the records. A restarted application uses the same numbers
+// again, so each action names the process, too.
+let instance = '';
 let capacity = 200;
 // The numbers of all requests since the start, and of the requests that the inspector holds.
 let received = 0;
@@ -58,6 +61,7 @@ function milliseconds(value) {
 
 const count = number => number.toLocaleString('en');
 const bytes = number => number === 1 ? '1 byte' : `${count(number)} bytes`;
+const recordPath = number => `records/${instance}.${number}`;
 const linkTo = number => `${location.pathname}#${number}`;
 
 function say(text) {
@@ -331,17 +335,22 @@ function take({ state, id, batch }) {
     summarize();
     return;
   }
-  const [instance, number] = id.split('.');
-  const [lastInstance, lastNumber] = lastId.split('.');
+  const [sender, number] = id.split('.');
+  const [lastSender, lastNumber] = lastId.split('.');
   // The stream of another tab can lag behind.
-  if (instance === lastInstance && Number(number) <= Number(lastNumber)) return;
+  if (sender === lastSender && Number(number) <= Number(lastNumber)) return;
   lastId = id;
+  if (instance !== sender) {
+    if (instance) restarted();
+    instance = sender;
+  }
   received = batch.received;
   kept = batch.kept;
   showChanges(batch.changes);
   if (batch.reset) {
     waiting = [];
     missed = 0;
+    found = new Set();
     for (const record of entries.values()) record.row.remove();
     entries.clear();
   }
@@ -359,6 +368,18 @@ function take({ state, id, batch }) {
   const [first] = batch.records;
   if (first && !batch.reset) say(batch.records.length === 1 ? `${first.verdict}: ${titleOf(first)}` : `${count(batch.records.length)} new requests`);
   if (shown?.id && batch.records.some(it => it.id === shown.id)) refreshRelated();
+}
+
+// Closes everything that belongs to the earlier process.
+function restarted() {
+  if (run) {
+    run.going = false;
+    run.stop();
+    showRun(false);
+  }
+  history.replaceState(null, '', location.pathname);
+  open(0);
+  banner('The application was restarted, so its earlier deliveries are gone.');
 }
 
 function connection() {
@@ -477,17 +498,18 @@ $('run-close').addEventListener('click', () => {
 $('run').addEventListener('submit', async event => {
   event.preventDefault();
   const records = listed();
-  const [path, pause] = [$('run-as').value, 1000 / $('run-rate').value];
+  const paths = records.map(({ number }) => `${recordPath(number)}/${$('run-as').value}`);
+  const pause = 1000 / $('run-rate').value;
   let stop;
   const stopped = new Promise(resolve => { stop = resolve; });
   const mine = { stop, total: records.length, done: 0, failed: 0, numbers: [], error: '', going: true };
   run = mine;
   describeRun();
   $('run-close').focus();
-  for (const { number } of records) {
+  for (const path of paths) {
     const next = new Promise(resolve => setTimeout(resolve, pause));
     try {
-      mine.numbers.push((await ask(`records/${number}/${path}`, {})).number);
+      mine.numbers.push((await ask(path, {})).number);
       mine.done++;
     } catch (error) {
       mine.failed++;
@@ -514,12 +536,13 @@ async function open(number) {
     document.body.classList.remove('has-detail');
     return;
   }
+  const path = recordPath(number);
   let content;
   let record = null;
   try {
-    record = await ask(`records/${number}`);
-    if (!record) throw new Error(`Request #${number} is gone: newer requests replaced it, or the list was cleared.`);
-    content = describe(record);
+    record = await ask(path);
+    if (!record) throw new Error(`Request #${number} is gone: newer requests replaced it, the list was cleared, or the application was restarted.`);
+    content = describe(record, path);
   } catch (error) {
     content = [backButton(), make('p', { class: 'nothing', text: error.message })];
   }
@@ -572,13 +595,13 @@ async function send(path, body) {
   location.hash = `#${number}`;
 }
 
-function describe(record) {
+function describe(record, path) {
   const number = record.number;
   const actions = make('div', { class: 'actions' },
-    action('replay', 'Replay', record.no_replay, () => send(`records/${number}/replay`, {})),
-    action('send-as-new', 'Send as new', record.no_send_as_new, () => send(`records/${number}/send-as-new`, {})),
+    action('replay', 'Replay', record.no_replay, () => send(`${path}/replay`, {})),
+    action('send-as-new', 'Send as new', record.no_send_as_new, () => send(`${path}/send-as-new`, {})),
     action('save', 'Save', record.no_save, () => {
-      make('a', { href: `api/records/${number}/capture`, download: '' }).click();
+      make('a', { href: `api/${path}/capture`, download: '' }).click();
     }),
     make('button', { type: 'button', text: 'Copy link', onclick: event => copy(event.currentTarget, new URL(linkTo(number), location.origin).href) }));
   const content = [
@@ -586,21 +609,21 @@ function describe(record) {
     make('div', { class: 'heading' }, badge(record), make('h2', { text: titleOf(record) })),
     make('p', { class: 'subtitle mono', text: record.id ?? `#${number}` }),
   ];
-  if (record.reason) content.push(callout(record));
+  if (record.reason) content.push(callout(record, path));
   content.push(actions, facts(record));
   if (record.related.length) content.push(related(record.related));
   content.push(...body(record), headers('Request headers', record.request), ...response(record));
   return content.filter(Boolean);
 }
 
-function callout(record) {
+function callout(record, path) {
   const reason = make('span', { class: 'reason', 'data-testid': 'reason', text: record.reason });
   const box = make('div', { class: 'callout', 'data-verdict': record.verdict }, reason);
   if (record.explainable && record.no_explain) {
     box.append(make('p', { class: 'explanation', text: record.no_explain }));
   } else if (record.explainable) {
     box.append(action('explain', 'Why?', null, async () => {
-      const { explanation } = await ask(`records/${record.number}/explain`, {});
+      const { explanation } = await ask(`${path}/explain`, {});
       box.querySelector('.explanation')?.remove();
       box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status' }, ...withCode(explanation)));
     }));
@@ -650,7 +673,7 @@ const refreshRelated = debounced(300, async () => {
   if (!shown) return;
   const number = shown.number;
   try {
-    const record = await ask(`records/${number}`);
+    const record = await ask(recordPath(number));
     if (shown?.number !== number || !record?.related.length) return;
     $('related')?.remove();
     detail.querySelector('.facts').after(related(record.related));
@@ -788,6 +811,7 @@ function paint(pre, text) {
 
 async function load() {
   const state = await ask('state');
+  instance = state.instance;
   capacity = state.capacity;
   hasSecret = state.has_secret;
   $('curl').textContent = state.curl;

@@ -62,9 +62,10 @@ pub(super) async fn events(
 }
 
 impl Page {
-    fn parse_id(&self, id: &str) -> Option<u64> {
+    /// Returns the number in an id, or `None` if the id is from an earlier run of the application.
+    pub(super) fn parse_id(&self, id: &str) -> Option<u64> {
         let (instance, number) = id.rsplit_once('.')?;
-        (instance == &*self.instance).then(|| number.parse().ok())?
+        (instance == &*self.inspector.store.instance).then(|| number.parse().ok())?
     }
 }
 
@@ -110,7 +111,10 @@ impl Reader {
                 });
                 let event = Event::default()
                     .retry(RETRY)
-                    .id(format!("{}.{}", self.page.instance, changes.newest))
+                    .id(format!(
+                        "{}.{}",
+                        self.page.inspector.store.instance, changes.newest
+                    ))
                     .event("records")
                     .json_data(batch);
                 return Some((event, self));

@@ -12,7 +12,9 @@ use soundhash_webhook::{
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, call, client, from_portal, router, titled};
+use crate::support::{
+    App, PATH, SECRET, body, call, call_exactly, client, from_portal, instance, router, titled,
+};
 
 async fn act(app: &App, path: &str, request: Value) -> Value {
     let request = app
@@ -123,6 +125,39 @@ async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
     assert!(String::from_utf8_lossy(new.body()).contains("A song"));
     let again = sent(&app, "/api/records/1/send-as-new").await;
     assert_ne!(again.event_id(), new.event_id());
+}
+
+/// The page of an application that was restarted still shows the earlier deliveries, whose numbers
+/// now belong to others.
+#[tokio::test]
+async fn an_action_on_an_earlier_process_record_acts_on_no_other() {
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = router().layer(inspector.layer());
+    app.oneshot(SignedRequest::new(SECRET).build())
+        .await
+        .unwrap();
+    let before = instance(&Inspector::new()).await;
+    for id in [format!("{before}.1"), "1".to_owned(), ".1".to_owned()] {
+        let of = |action: &str| format!("/api/records/{id}{action}");
+        for (method, action) in [
+            ("POST", "/replay"),
+            ("POST", "/send-as-new"),
+            ("POST", "/explain"),
+            ("GET", "/capture"),
+        ] {
+            let result = call_exactly(&inspector, method, &of(action)).await;
+            let error = result["error"].as_str().unwrap();
+            assert!(error.contains("was restarted"), "{id} {action}: {error}");
+        }
+        let detail = call_exactly(&inspector, "GET", &of("")).await;
+        assert_eq!(detail, Value::Null, "{id}");
+    }
+    assert_eq!(call(&inspector, "GET", "/api/records/1").await["number"], 1);
+    assert_eq!(
+        call(&inspector, "GET", "/api/records/2").await,
+        Value::Null,
+        "nothing was sent"
+    );
 }
 
 /// Attack: get a forged event signed with the real secret.

@@ -1,26 +1,33 @@
 //! The page's connection, which is shared by tabs and can be lost.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use http_body_util::BodyExt;
+use soundhash_webhook::testing::SignedRequest;
 use soundhash_webhook_inspector::Inspector;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
+    task::block_in_place,
     time::{Duration, Instant, sleep},
 };
+use tower::ServiceExt;
 
 use super::driver::{in_browser, test_id};
-use crate::support::{App, PATIENCE, SECRET, titled};
+use crate::support::{App, PATIENCE, SECRET, router, titled};
 
 /// Counts a live-update stream as open until this is dropped.
 struct Streams(Arc<AtomicUsize>);
@@ -96,6 +103,101 @@ async fn seven_tabs_share_one_stream() {
             browser.switch_to_window(tab.clone()).await.unwrap();
             browser.element(test_id("empty")).await;
         }
+    })
+    .await;
+}
+
+/// An application whose router has the page at `/inspector`. Stopping it cuts off all connections, as
+/// a restart does.
+struct Process {
+    inspector: Inspector,
+    addr: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Process {
+    fn start(addr: impl ToSocketAddrs) -> Self {
+        let listener = std::net::TcpListener::bind(addr).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let inspector = Inspector::new().with_secret(SECRET);
+        let routes = Router::new().nest("/inspector", inspector.routes());
+        let runtime = Runtime::new().unwrap();
+        runtime.spawn(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, routes).await
+        });
+        Self {
+            inspector,
+            addr,
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Delivers an event to the application, but not through its socket.
+    async fn deliver(&self, id: &str) {
+        let request = SignedRequest::new(SECRET).body(titled(id, "A song"));
+        let app = router().layer(self.inspector.layer());
+        let Ok(response) = app.oneshot(request.build()).await;
+        to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    }
+
+    /// Stops the application, and starts it again at the same address.
+    fn restart(mut self) -> Self {
+        let runtime = self.runtime.take().unwrap();
+        block_in_place(|| runtime.shutdown_timeout(PATIENCE));
+        Self::start(self.addr)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Dropping a runtime would panic here.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A restarted application numbers its records from 1 again.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_page_shows_nothing_of_the_earlier_process() {
+    in_browser(|browser| async move {
+        let process = Process::start("127.0.0.1:0");
+        for id in ["old-1", "old-2"] {
+            process.deliver(id).await;
+        }
+        let url = format!("http://{}/inspector", process.addr);
+        browser.goto(&url).await.unwrap();
+        browser.open_row("old-2", "accepted").await;
+        // The second delivery is due in 10 s.
+        browser.click("again").await;
+        browser
+            .script("document.querySelector('#run-rate').value = '0.1'")
+            .await;
+        browser.click("run-start").await;
+        browser
+            .wait_for_text("[data-testid=run-close]", "Stop")
+            .await;
+
+        let process = process.restart();
+        for id in ["new-1", "new-2"] {
+            process.deliver(id).await;
+        }
+        browser.row("new-2", "accepted").await;
+        browser
+            .wait_for("document.querySelector('#detail').hidden && !location.hash")
+            .await;
+        browser
+            .wait_for("document.querySelector('#banner').textContent.includes('was restarted')")
+            .await;
+        browser
+            .wait_for("document.querySelector('#run').hidden")
+            .await;
+        // The page acts on what it shows now.
+        browser.open_row("new-1", "accepted").await;
+        browser.click("replay").await;
+        browser.row("new-1", "accepted").await;
     })
     .await;
 }
