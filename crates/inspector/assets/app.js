@@ -284,6 +284,10 @@ $('changes-close').addEventListener('click', () => $('changes').close());
 // it on to the other tabs, which read the stream themselves only until they have the first batch.
 const sharing = `inspector of ${document.baseURI}`;
 const channel = new BroadcastChannel(sharing);
+// The server sends something at least every 5 seconds.
+const SILENCE = 15000;
+// A browser reconnects by itself, but not after an error status.
+const RETRY = 5000;
 let source = null;
 let isReader = false;
 let lastId = '';
@@ -301,34 +305,69 @@ function connect() {
 
 function stream() {
   if (source) return;
-  const stream = new EventSource(`api/events?last=${encodeURIComponent(lastId)}`);
-  source = stream;
-  let timer;
+  const updates = new EventSource(`api/events?last=${encodeURIComponent(lastId)}`);
+  source = updates;
+  let lost;
+  let silence;
   const pass = message => {
     if (isReader) channel.postMessage(message);
     take(message);
   };
-  stream.addEventListener('open', () => {
-    clearTimeout(timer);
-    timer = undefined;
+  const end = () => {
+    updates.close();
+    clearTimeout(lost);
+    clearTimeout(silence);
+    source = null;
+  };
+  // A tunnel or a network can fail without closing the connection.
+  const watch = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      end();
+      pass({ state: 'lost' });
+      stream();
+    }, SILENCE);
+  };
+  watch();
+  updates.addEventListener('heartbeat', watch);
+  updates.addEventListener('open', () => {
+    watch();
+    clearTimeout(lost);
+    lost = undefined;
     pass({ state: 'live' });
   });
-  stream.addEventListener('error', () => {
-    if (stream.readyState === EventSource.CLOSED) pass({ state: 'gone' });
-    // Streams end after a while and are restarted immediately, so a short pause is not an error.
-    else timer ??= setTimeout(() => source === stream && pass({ state: 'lost' }), 1500);
+  updates.addEventListener('error', async () => {
+    if (updates.readyState !== EventSource.CLOSED) {
+      // Streams end after a while and are restarted immediately, so a short pause is not an error.
+      lost ??= setTimeout(() => pass({ state: 'lost' }), 1500);
+      return;
+    }
+    end();
+    setTimeout(stream, RETRY);
+    const state = await isForgotten() ? 'gone' : 'lost';
+    if (!source) pass({ state });
   });
-  stream.addEventListener('records', event => {
+  updates.addEventListener('records', event => {
+    watch();
     pass({ id: event.lastEventId, batch: JSON.parse(event.data) });
-    if (isReader) return;
-    stream.close();
-    clearTimeout(timer);
-    source = null;
+    if (!isReader) end();
   });
+}
+
+// Returns whether the server responds, but rejects this page. An `EventSource` does not tell.
+async function isForgotten() {
+  try {
+    const { status, redirected } = await fetch('api/state');
+    return redirected || (status >= 400 && status < 500);
+  } catch {
+    return false;
+  }
 }
 
 function take({ state, id, batch }) {
   if (state) {
+    // Each stream that is opened says that it is live, which must not hide a message.
+    if (state === connected) return;
     connected = state;
     connection();
     banner(state === 'gone' ? 'The inspector does not know this page any more. If the application was started again, open the new address that it printed.' : '');
@@ -440,10 +479,17 @@ $('type').addEventListener('change', event => {
 // ---- all listed deliveries again
 
 // Returns the listed deliveries, oldest first: each event once, without those that the inspector sent.
+// An event whose later attempt, or whose copy from the inspector, was accepted needs no further one.
 function listed() {
   const events = new Set();
+  const isDone = record => record.verdict === 'accepted' || record.verdict === 'duplicate';
+  const done = new Set();
+  for (const record of entries.values()) {
+    if (isDone(record)) done.add(record.key).add(entries.get(record.replay_of)?.key);
+  }
   return [...entries.values()].filter(record => {
     if (record.row.hidden || !record.verified || record.replay_of || events.has(record.key)) return false;
+    if (!isDone(record) && record.key && done.has(record.key)) return false;
     if (record.key) events.add(record.key);
     return true;
   });
@@ -691,7 +737,9 @@ function code(label, text, properties = {}) {
 
 function cut(part) {
   if (part.body_whole) return null;
-  const text = part.body_bytes > part.body_kept
+  const text = part.body_bytes && !part.body_kept
+    ? `None of the ${bytes(part.body_bytes)} were kept, because too many requests were in progress at the same time.`
+    : part.body_bytes > part.body_kept
     ? `The first ${bytes(part.body_kept)} of ${bytes(part.body_bytes)} were kept.`
     : 'The body was not read to its end.';
   return make('p', { class: 'note', text });
@@ -710,7 +758,8 @@ function body(record) {
   const { request } = record;
   const raw = request.body;
   if (!raw && !request.body_whole) {
-    return [part('Body', '', make('p', { class: 'note', text: 'The application responded before it read the body.' }))];
+    const unread = make('p', { class: 'note', text: 'The application responded before it read the body.' });
+    return [part('Body', '', request.body_bytes ? cut(request) : unread)];
   }
   const pretty = indented(raw);
   const parts = [];
@@ -735,7 +784,7 @@ function response(record) {
   if (!response) return [];
   const text = response.body
     ? code('Body of your response', response.body)
-    : make('p', { class: 'note', text: 'The response has no body.' });
+    : cut(response) ?? make('p', { class: 'note', text: 'The response has no body.' });
   return [
     part('Your response', `${record.status}, ${bytes(response.body_bytes)}`, response.body ? cut(response) : null, text),
     headers('Response headers', response),
@@ -815,7 +864,13 @@ async function load() {
   capacity = state.capacity;
   hasSecret = state.has_secret;
   $('curl').textContent = state.curl;
-  $('copy-curl').addEventListener('click', event => copy(event.currentTarget, state.curl));
+  $('copy-curl').addEventListener('click', async event => {
+    const button = event.currentTarget;
+    // The event in the command has an id and a time, so each copy needs new ones.
+    const { curl } = await ask('state').catch(() => state);
+    $('curl').textContent = curl;
+    copy(button, curl);
+  });
   $('empty-sample').hidden = !hasSecret;
   $('empty-secret').hidden = hasSecret;
   const group = (label, options) => {
@@ -883,6 +938,8 @@ document.addEventListener('keydown', event => {
     return;
   }
   if (event.target.closest('input')) return;
+  // A key that is held down must not send a delivery again and again.
+  if (event.repeat && event.key === 'r') return;
   // In a select element, letters choose an option.
   if (event.target.closest('select') && event.key !== '/') return;
   const keys = {

@@ -1,10 +1,11 @@
 //! The page's connection, which is shared by tabs and can be lost.
 
 use std::{
+    future::pending,
     net::{SocketAddr, ToSocketAddrs},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -13,14 +14,18 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use http::StatusCode;
 use http_body_util::BodyExt;
 use soundhash_webhook::testing::SignedRequest;
 use soundhash_webhook_inspector::Inspector;
+use thirtyfour::By;
 use tokio::{
-    net::TcpListener,
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
     runtime::Runtime,
+    sync::watch,
     task::block_in_place,
     time::{Duration, Instant, sleep},
 };
@@ -210,9 +215,115 @@ async fn an_empty_page_says_that_the_application_is_gone() {
         assert!(browser.text("empty").await.contains("Waiting"));
         app.stop_page().await;
         let gone = browser.text("dead").await;
-        assert!(gone.contains("does not respond"), "{gone}");
+        assert!(gone.contains("No connection"), "{gone}");
         let waiting = browser.find(test_id("empty")).await.unwrap();
         assert!(!waiting.is_displayed().await.unwrap());
+    })
+    .await;
+}
+
+/// A tunnel that can stop passing on bytes without closing its connections, as `ssh -L` does after
+/// the machine has slept.
+struct Tunnel {
+    is_dead: watch::Sender<bool>,
+    port: u16,
+}
+
+impl Tunnel {
+    async fn to(authority: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_dead = watch::Sender::new(false);
+        let (authority, dead) = (authority.to_owned(), is_dead.clone());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (authority, mut dead) = (authority.clone(), dead.subscribe());
+                tokio::spawn(async move {
+                    let pass = async {
+                        let mut far = TcpStream::connect(authority).await.unwrap();
+                        let _ = copy_bidirectional(&mut near, &mut far).await;
+                    };
+                    tokio::select! {
+                        biased;
+                        _ = dead.wait_for(|dead| *dead) => {}
+                        () = pass => return,
+                    }
+                    pending::<()>().await;
+                });
+            }
+        });
+        Self { is_dead, port }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_dies_silently_is_noticed_and_replaced() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        let origin = app.origin().strip_prefix("http://").unwrap();
+        let tunnel = Tunnel::to(origin).await;
+        let url = (app.page).replace(origin, &format!("127.0.0.1:{}", tunnel.port));
+        browser.goto(&url).await.unwrap();
+        browser.element(By::Css("[data-state='live']")).await;
+        tunnel.is_dead.send_replace(true);
+        app.send_signed(SECRET, titled("meanwhile", "A song")).await;
+        browser.element(By::Css("[data-state='lost']")).await;
+        tunnel.is_dead.send_replace(false);
+        browser.row("meanwhile", "accepted").await;
+        browser.element(By::Css("[data-state='live']")).await;
+    })
+    .await;
+}
+
+/// A proxy responds with 502 while the application is restarted, and a browser does not reconnect
+/// after an error status.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_updates_continue_after_an_error_status() {
+    async fn fail(State(status): State<Arc<AtomicU16>>, request: Request, next: Next) -> Response {
+        let status = status.load(Ordering::Relaxed);
+        let path = request.uri().path();
+        match path.ends_with("/api/events") || (status == 404 && path.contains("/api/")) {
+            true if status != 200 => StatusCode::from_u16(status).unwrap().into_response(),
+            _ => next.run(request).await,
+        }
+    }
+    in_browser(|browser| async move {
+        let status = Arc::new(AtomicU16::new(502));
+        let routes = Router::new()
+            .nest("/inspector", Inspector::new().routes())
+            .layer(from_fn_with_state(status.clone(), fail));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/inspector", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        browser.goto(&url).await.unwrap();
+        // The page tries again by itself, and only a 4xx means that it has become useless.
+        for (sent, state) in [(502, "lost"), (404, "gone"), (200, "live")] {
+            status.store(sent, Ordering::Relaxed);
+            let shown = By::Css(format!("[data-state='{state}']"));
+            browser.element(shown).await;
+        }
+        assert!(browser.text("empty").await.contains("Waiting"));
+    })
+    .await;
+}
+
+/// The address of the page is random, so this page cannot connect again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_an_earlier_server_says_so() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        let addr = app.origin().strip_prefix("http://").unwrap().to_owned();
+        app.stop_page().await;
+        // This takes less time than the page waits before it says that it reconnects.
+        let server = Inspector::new().bind(addr).await.unwrap();
+        tokio::spawn(server.run());
+        browser.element(By::Css("[data-state='gone']")).await;
+        sleep(Duration::from_secs(2)).await;
+        let state = "return document.querySelector('#connection').dataset.state";
+        assert_eq!(browser.script(state).await, "gone");
+        let banner = browser.element(By::Css("#banner")).await;
+        assert!(banner.text().await.unwrap().contains("new address"));
     })
     .await;
 }
