@@ -106,6 +106,11 @@ impl Inspector {
     }
 }
 
+/// Explains why the layer rejected a request that has the right signature.
+const OTHER_SECRET: &str = "The signature matches this body under the inspector's first secret. \
+    Either the application's layer has another secret, so compare it with the one given to \
+    `Inspector::with_secret`, or a layer between the inspector and that layer reads or changes the body.";
+
 /// Returns a handler that responds with a file.
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
     get(async move || ([(header::CONTENT_TYPE, content_type)], text))
@@ -250,7 +255,12 @@ async fn explain(State(page): State<Page>, Path(id): Path<String>) -> Result<Jso
     // A diagnosis hashes the body hundreds of times, so it must not run on a thread that other
     // tasks need.
     let diagnosis = task::spawn_blocking(move || {
-        diagnose(&settings.secrets, record.signature(), record.body()).to_string()
+        let diagnosis = diagnose(&settings.secrets, record.signature(), record.body());
+        if diagnosis.is_right() {
+            OTHER_SECRET.to_owned()
+        } else {
+            diagnosis.to_string()
+        }
     });
     let diagnosis = diagnosis.await.map_err(|_| "The diagnosis failed.")?;
     Ok(Json(json!({"explanation": diagnosis})))
