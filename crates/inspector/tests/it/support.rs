@@ -57,7 +57,7 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// The URL of the page, with its token.
     pub(crate) page: String,
-    /// The URL that the page redirects to, without a trailing slash.
+    /// The URL that the page continues to, without a trailing slash.
     pub(crate) base: String,
     /// The cookie with the token.
     pub(crate) cookie: String,
@@ -85,14 +85,18 @@ impl App {
         let page_url = page.url();
         let page_server = tokio::spawn(page.run_until(stop.clone().cancelled_owned()));
         let entered = client().get(&page_url).send().await.unwrap();
-        let header = |name| entered.headers()[name].to_str().unwrap();
+        let cookie = entered.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let html = entered.text().await.unwrap();
+        let (_, path) = html.split_once("url=").unwrap();
+        let (path, _) = path.split_once('\'').unwrap();
         let (origin, _) = page_url.split_once("/?").unwrap();
         Self {
             inspector,
             url,
-            base: format!("{origin}{}", header("location")),
+            base: format!("{origin}{path}"),
             instance,
-            cookie: header("set-cookie").split(';').next().unwrap().to_owned(),
+            cookie,
             page: page_url,
             stop,
             page_server,
