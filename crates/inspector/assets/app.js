@@ -785,7 +785,9 @@ function response(record) {
   const text = response.body
     ? code('Body of your response', response.body)
     : cut(response) ?? make('p', { class: 'note', text: 'The response has no body.' });
+  const isIncomplete = record.replay_of && response.body.startsWith('Missing request extension');
   return [
+    isIncomplete ? make('p', { class: 'note', text: 'The inspector sends requests without the extensions of layers outside of its own. Make the inspector’s layer the outermost one.' }) : null,
     part('Your response', `${record.status}, ${bytes(response.body_bytes)}`, response.body ? cut(response) : null, text),
     headers('Response headers', response),
   ];

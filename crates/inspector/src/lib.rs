@@ -38,6 +38,37 @@
 //! larger [`capacity`](Inspector::capacity) keeps more deliveries, but does not raise these memory
 //! limits.
 //!
+//! # Shutdown
+//!
+//! Each record holds a clone of the application, so that it can be replayed. The application's
+//! state is therefore not dropped when your server ends, but when the last clone of the
+//! [`Inspector`] is dropped, including those of [`serve`](Inspector::serve) and of subscriptions. If
+//! something waits for that, such as a task that ends when the last sender of its channel is gone,
+//! call [`Inspector::clear`] after the server has ended:
+//!
+//! ```no_run
+//! # async fn run(
+//! #     inspector: soundhash_webhook_inspector::Inspector,
+//! #     listener: tokio::net::TcpListener,
+//! #     app: axum::Router,
+//! #     stop: std::future::Ready<()>,
+//! #     worker: tokio::task::JoinHandle<()>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+//! inspector.clear();
+//! worker.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Replays
+//!
+//! A replay goes through the layers and the handler inside of the inspector's layer, with the
+//! recorded head and body, the sender's address, and the route, so that extractors such as `Path`,
+//! `MatchedPath` and `OriginalUri` work. Layers outside of the inspector's layer are skipped. A
+//! handler that takes an `Extension` from such a layer, or from the server, responds with an error.
+//! Add that layer before the inspector's layer.
+//!
 //! # For programs
 //!
 //! [`Inspector::subscribe`] passes each finished [`Record`] to a program, for example to print it.

@@ -2,7 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo, http::HeaderMap, routing::post};
+use axum::{
+    Extension, Router,
+    body::to_bytes,
+    extract::{ConnectInfo, MatchedPath, OriginalUri, Path, State},
+    http::{HeaderMap, Uri},
+    routing::post,
+};
 use serde_json::{Value, json};
 use soundhash_webhook::{
     Delivery, Event, EventKind, Secret, Secrets, SoundHashWebhookLayer,
@@ -10,6 +16,7 @@ use soundhash_webhook::{
     testing::SignedRequest,
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tower::ServiceExt;
 
 use crate::support::{
@@ -193,6 +200,68 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
     call(&inspector, "POST", "/api/records/1/replay").await;
     let detail = call(&inspector, "GET", "/api/records/2").await;
     assert_eq!(detail["response"]["body"], "192.0.2.1:4321 acme");
+}
+
+/// With `Router::layer`, the layer wraps each route, so a replay does not pass through the router.
+#[tokio::test]
+async fn a_replay_and_a_sample_have_what_the_router_adds() {
+    async fn receive(
+        Path(tenant): Path<String>,
+        path: MatchedPath,
+        OriginalUri(original): OriginalUri,
+        uri: Uri,
+        Extension(peer): Extension<SocketAddr>,
+        _: Delivery,
+    ) -> String {
+        format!("{tenant} {} {original} {uri} {peer}", path.as_str())
+    }
+    for is_outside in [false, true] {
+        let inspector = Inspector::new().with_secret(SECRET);
+        let layers = (
+            inspector.layer(),
+            SoundHashWebhookLayer::new(Secret::new(SECRET)),
+        );
+        let mut app = Router::new().route("/hooks/{tenant}", post(receive));
+        if !is_outside {
+            app = app.layer(layers.clone());
+        }
+        let mut app = Router::new().nest("/v1", app);
+        if is_outside {
+            app = app.layer(layers);
+        }
+        let request = SignedRequest::new(SECRET).uri("/v1/hooks/a%20b?x=1");
+        let mut request = request.build();
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4321));
+        request.extensions_mut().insert(peer);
+        let expected = "a b /v1/hooks/{tenant} /v1/hooks/a%20b?x=1 /hooks/a%20b?x=1 192.0.2.1:4321";
+        let response = app.oneshot(request).await.unwrap();
+        to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let actions = ["/api/records/1/replay", "/api/records/1/send-as-new"];
+        for action in actions {
+            call(&inspector, "POST", action).await;
+        }
+        for number in 1..=3 {
+            let detail = call(&inspector, "GET", &format!("/api/records/{number}")).await;
+            assert_eq!(detail["response"]["body"], expected, "{number}");
+            assert_eq!(detail["peer"], "192.0.2.1:4321", "{number}");
+        }
+    }
+}
+
+/// A worker that ends when the last sender is gone would otherwise wait forever.
+#[tokio::test]
+async fn clearing_the_records_drops_the_application() {
+    let (jobs, mut worker) = mpsc::channel::<()>(1);
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = Router::new()
+        .route(PATH, post(async |_: State<mpsc::Sender<()>>| {}))
+        .layer(inspector.layer())
+        .with_state(jobs);
+    let request = SignedRequest::new(SECRET).build();
+    app.oneshot(request).await.unwrap();
+    assert_eq!(worker.try_recv(), Err(TryRecvError::Empty));
+    inspector.clear();
+    assert_eq!(worker.try_recv(), Err(TryRecvError::Disconnected));
 }
 
 #[tokio::test]
