@@ -153,7 +153,7 @@ impl Inspector {
     ///
     /// Each record holds a clone of the application, for replays. Call this after your server has
     /// ended if something waits until the application has been dropped, such as a task that ends
-    /// when the last sender of its channel is gone.
+    /// when the last sender of its channel is dropped.
     pub fn clear(&self) {
         self.store.clear();
     }

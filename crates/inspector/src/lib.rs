@@ -40,11 +40,11 @@
 //!
 //! # Shutdown
 //!
-//! Each record holds a clone of the application, so that it can be replayed. The application's
-//! state is therefore not dropped when your server ends, but when the last clone of the
-//! [`Inspector`] is dropped, including those of [`serve`](Inspector::serve) and of subscriptions. If
-//! something waits for that, such as a task that ends when the last sender of its channel is gone,
-//! call [`Inspector::clear`] after the server has ended:
+//! Each record holds a clone of the application, so that its request can be replayed. The
+//! application's state is therefore dropped only with the records: when every clone of the
+//! [`Inspector`], the task of [`serve`](Inspector::serve) and every [`Subscription`] are gone. If
+//! something waits for that, such as a task that ends when the last sender of its channel is
+//! dropped, call [`Inspector::clear`] after your server has ended:
 //!
 //! ```no_run
 //! # async fn run(
@@ -64,10 +64,10 @@
 //! # Replays
 //!
 //! A replay goes through the layers and the handler inside of the inspector's layer, with the
-//! recorded head and body, the sender's address, and the route, so that extractors such as `Path`,
-//! `MatchedPath` and `OriginalUri` work. Layers outside of the inspector's layer are skipped. A
-//! handler that takes an `Extension` from such a layer, or from the server, responds with an error.
-//! Add that layer before the inspector's layer.
+//! recorded head and body, the sender's address, and the route. Extractors such as `Path`,
+//! `MatchedPath` and `OriginalUri` therefore work. A replay skips the layers outside of the
+//! inspector's layer. A handler that takes an `Extension` from one of them responds with an error,
+//! so keep the inspector's layer the outermost one.
 //!
 //! # For programs
 //!

@@ -204,7 +204,7 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
 
 /// With `Router::layer`, the layer wraps each route, so a replay does not pass through the router.
 #[tokio::test]
-async fn a_replay_and_a_sample_have_what_the_router_adds() {
+async fn a_replay_has_what_the_router_adds() {
     async fn receive(
         Path(tenant): Path<String>,
         path: MatchedPath,
