@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::Args;
-use soundhash_webhook_diagnose::diagnose;
+use soundhash_webhook_diagnose::{DiagnosisKind, diagnose};
 
 use crate::{
     data::read_limited,
     error::Error,
     output::{self, BAD, GOOD, escape::escape, paint},
-    secret::{self, SecretSource},
+    secret::{self, PREVIOUS_SECRET, SecretSource},
 };
 
 /// The maximum length of a body. SoundHash's bodies are only a few kilobytes.
@@ -56,8 +56,20 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
         output::line(paint(GOOD.bold(), "The signature matches."));
         output::paragraph(format_args!(
             "It is the signature of these {bytes} bytes with this secret. If the server still \
-             rejects it, other bytes arrived there: save the body before the server parses it, \
-             and verify those bytes."
+             rejects it, the server has another secret, or other bytes arrived there. Compare \
+             the secrets, including whitespace around them. Save the body before the server \
+             parses it, and verify those bytes."
+        ));
+        return Ok(true);
+    }
+    if diagnosis.kinds().eq([DiagnosisKind::PreviousSecret]) {
+        output::line(paint(
+            GOOD.bold(),
+            "The signature matches the previous secret.",
+        ));
+        output::paragraph(format_args!(
+            "It is not one of the current secret. A server accepts it only if it also has the \
+             previous one, which it needs until SoundHash signs with the current one only."
         ));
         return Ok(true);
     }
@@ -65,6 +77,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
     // Escapes the diagnosis in case it ever contains untrusted text, which it currently does not.
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line));
+    }
+    if diagnosis.kind() == DiagnosisKind::Unknown && secrets.len() == 1 {
+        output::note(format_args!(
+            "If the endpoint had another secret before, set {PREVIOUS_SECRET} to it, so that it \
+             is checked as well."
+        ));
     }
     if body.is_empty() && args.file == Path::new("-") {
         output::note("The body was read from standard input, which was empty.");

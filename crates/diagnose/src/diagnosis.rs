@@ -170,8 +170,8 @@ impl fmt::Display for Diagnosis {
         if self.is_right() {
             return f.write_str(
                 "The signature matches this body under the first secret. If a server rejects \
-                 the request, other bytes arrive there: compare the body that it receives with \
-                 this one.",
+                 the request, it has another secret, or other bytes arrive there: compare its \
+                 secret and the body that it receives with these.",
             );
         }
         for (i, mistake) in self.mistakes.iter().enumerate() {

@@ -92,7 +92,8 @@ pub fn diagnose<K: AsRef<[u8]>>(
         // Without a signature, there is nothing else to check.
         None
     } else if tags.iter().all(|tag| tag.bytes.len() != 32) {
-        let what = "The signature does not have 32 bytes, and is not made with another hash";
+        let what = "The signature is not as long as one of HMAC-SHA-256, and no other hash of \
+                    these bytes with this secret explains it";
         Some(DiagnosisKind::MalformedSignature.mistake(what))
     } else if body.is_empty() {
         let what = "The body given here is empty, but an empty body was not signed";

@@ -11,6 +11,9 @@ const rows = $('rows');
 const detail = $('detail');
 const narrow = matchMedia('(max-width: 860px)');
 
+// Identifies the process that numbered the records. A restarted application uses the same numbers
+// again, so each action names the process, too.
+let instance = '';
 let capacity = 200;
 // The numbers of all requests since the start, and of the requests that the inspector holds.
 let received = 0;
@@ -58,6 +61,7 @@ function milliseconds(value) {
 
 const count = number => number.toLocaleString('en');
 const bytes = number => number === 1 ? '1 byte' : `${count(number)} bytes`;
+const recordPath = number => `records/${instance}.${number}`;
 const linkTo = number => `${location.pathname}#${number}`;
 
 function say(text) {
@@ -280,6 +284,10 @@ $('changes-close').addEventListener('click', () => $('changes').close());
 // it on to the other tabs, which read the stream themselves only until they have the first batch.
 const sharing = `inspector of ${document.baseURI}`;
 const channel = new BroadcastChannel(sharing);
+// The server sends something at least every 5 seconds.
+const SILENCE = 15000;
+// A browser reconnects by itself, but not after an error status.
+const RETRY = 5000;
 let source = null;
 let isReader = false;
 let lastId = '';
@@ -297,51 +305,91 @@ function connect() {
 
 function stream() {
   if (source) return;
-  const stream = new EventSource(`api/events?last=${encodeURIComponent(lastId)}`);
-  source = stream;
-  let timer;
+  const updates = new EventSource(`api/events?last=${encodeURIComponent(lastId)}`);
+  source = updates;
+  let lost;
+  let silence;
   const pass = message => {
     if (isReader) channel.postMessage(message);
     take(message);
   };
-  stream.addEventListener('open', () => {
-    clearTimeout(timer);
-    timer = undefined;
+  const end = () => {
+    updates.close();
+    clearTimeout(lost);
+    clearTimeout(silence);
+    source = null;
+  };
+  // A tunnel or a network can fail without closing the connection.
+  const watch = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      end();
+      pass({ state: 'lost' });
+      stream();
+    }, SILENCE);
+  };
+  watch();
+  updates.addEventListener('heartbeat', watch);
+  updates.addEventListener('open', () => {
+    watch();
+    clearTimeout(lost);
+    lost = undefined;
     pass({ state: 'live' });
   });
-  stream.addEventListener('error', () => {
-    if (stream.readyState === EventSource.CLOSED) pass({ state: 'gone' });
-    // Streams end after a while and are restarted immediately, so a short pause is not an error.
-    else timer ??= setTimeout(() => source === stream && pass({ state: 'lost' }), 1500);
+  updates.addEventListener('error', async () => {
+    if (updates.readyState !== EventSource.CLOSED) {
+      // Streams end after a while and are restarted immediately, so a short pause is not an error.
+      lost ??= setTimeout(() => pass({ state: 'lost' }), 1500);
+      return;
+    }
+    end();
+    setTimeout(stream, RETRY);
+    const state = await isForgotten() ? 'gone' : 'lost';
+    if (!source) pass({ state });
   });
-  stream.addEventListener('records', event => {
+  updates.addEventListener('records', event => {
+    watch();
     pass({ id: event.lastEventId, batch: JSON.parse(event.data) });
-    if (isReader) return;
-    stream.close();
-    clearTimeout(timer);
-    source = null;
+    if (!isReader) end();
   });
+}
+
+// Returns whether the server responds, but rejects this page. An `EventSource` does not tell.
+async function isForgotten() {
+  try {
+    const { status, redirected } = await fetch('api/state');
+    return redirected || (status >= 400 && status < 500);
+  } catch {
+    return false;
+  }
 }
 
 function take({ state, id, batch }) {
   if (state) {
+    // Each stream that is opened says that it is live, which must not hide a message.
+    if (state === connected) return;
     connected = state;
     connection();
     banner(state === 'gone' ? 'The inspector does not know this page any more. If the application was started again, open the new address that it printed.' : '');
     summarize();
     return;
   }
-  const [instance, number] = id.split('.');
-  const [lastInstance, lastNumber] = lastId.split('.');
+  const [sender, number] = id.split('.');
+  const [lastSender, lastNumber] = lastId.split('.');
   // The stream of another tab can lag behind.
-  if (instance === lastInstance && Number(number) <= Number(lastNumber)) return;
+  if (sender === lastSender && Number(number) <= Number(lastNumber)) return;
   lastId = id;
+  if (instance !== sender) {
+    if (instance) restarted();
+    instance = sender;
+  }
   received = batch.received;
   kept = batch.kept;
   showChanges(batch.changes);
   if (batch.reset) {
     waiting = [];
     missed = 0;
+    found = new Set();
     for (const record of entries.values()) record.row.remove();
     entries.clear();
   }
@@ -359,6 +407,18 @@ function take({ state, id, batch }) {
   const [first] = batch.records;
   if (first && !batch.reset) say(batch.records.length === 1 ? `${first.verdict}: ${titleOf(first)}` : `${count(batch.records.length)} new requests`);
   if (shown?.id && batch.records.some(it => it.id === shown.id)) refreshRelated();
+}
+
+// Closes everything that belongs to the earlier process.
+function restarted() {
+  if (run) {
+    run.going = false;
+    run.stop();
+    showRun(false);
+  }
+  history.replaceState(null, '', location.pathname);
+  open(0);
+  banner('The application was restarted, so its earlier deliveries are gone.');
 }
 
 function connection() {
@@ -419,10 +479,17 @@ $('type').addEventListener('change', event => {
 // ---- all listed deliveries again
 
 // Returns the listed deliveries, oldest first: each event once, without those that the inspector sent.
+// An event whose later attempt, or whose copy from the inspector, was accepted needs no further one.
 function listed() {
   const events = new Set();
+  const isDone = record => record.verdict === 'accepted' || record.verdict === 'duplicate';
+  const done = new Set();
+  for (const record of entries.values()) {
+    if (isDone(record)) done.add(record.key).add(entries.get(record.replay_of)?.key);
+  }
   return [...entries.values()].filter(record => {
     if (record.row.hidden || !record.verified || record.replay_of || events.has(record.key)) return false;
+    if (!isDone(record) && record.key && done.has(record.key)) return false;
     if (record.key) events.add(record.key);
     return true;
   });
@@ -477,17 +544,18 @@ $('run-close').addEventListener('click', () => {
 $('run').addEventListener('submit', async event => {
   event.preventDefault();
   const records = listed();
-  const [path, pause] = [$('run-as').value, 1000 / $('run-rate').value];
+  const paths = records.map(({ number }) => `${recordPath(number)}/${$('run-as').value}`);
+  const pause = 1000 / $('run-rate').value;
   let stop;
   const stopped = new Promise(resolve => { stop = resolve; });
   const mine = { stop, total: records.length, done: 0, failed: 0, numbers: [], error: '', going: true };
   run = mine;
   describeRun();
   $('run-close').focus();
-  for (const { number } of records) {
+  for (const path of paths) {
     const next = new Promise(resolve => setTimeout(resolve, pause));
     try {
-      mine.numbers.push((await ask(`records/${number}/${path}`, {})).number);
+      mine.numbers.push((await ask(path, {})).number);
       mine.done++;
     } catch (error) {
       mine.failed++;
@@ -514,12 +582,13 @@ async function open(number) {
     document.body.classList.remove('has-detail');
     return;
   }
+  const path = recordPath(number);
   let content;
   let record = null;
   try {
-    record = await ask(`records/${number}`);
-    if (!record) throw new Error(`Request #${number} is gone: newer requests replaced it, or the list was cleared.`);
-    content = describe(record);
+    record = await ask(path);
+    if (!record) throw new Error(`Request #${number} is gone: newer requests replaced it, the list was cleared, or the application was restarted.`);
+    content = describe(record, path);
   } catch (error) {
     content = [backButton(), make('p', { class: 'nothing', text: error.message })];
   }
@@ -572,13 +641,13 @@ async function send(path, body) {
   location.hash = `#${number}`;
 }
 
-function describe(record) {
+function describe(record, path) {
   const number = record.number;
   const actions = make('div', { class: 'actions' },
-    action('replay', 'Replay', record.no_replay, () => send(`records/${number}/replay`, {})),
-    action('send-as-new', 'Send as new', record.no_send_as_new, () => send(`records/${number}/send-as-new`, {})),
+    action('replay', 'Replay', record.no_replay, () => send(`${path}/replay`, {})),
+    action('send-as-new', 'Send as new', record.no_send_as_new, () => send(`${path}/send-as-new`, {})),
     action('save', 'Save', record.no_save, () => {
-      make('a', { href: `api/records/${number}/capture`, download: '' }).click();
+      make('a', { href: `api/${path}/capture`, download: '' }).click();
     }),
     make('button', { type: 'button', text: 'Copy link', onclick: event => copy(event.currentTarget, new URL(linkTo(number), location.origin).href) }));
   const content = [
@@ -586,21 +655,21 @@ function describe(record) {
     make('div', { class: 'heading' }, badge(record), make('h2', { text: titleOf(record) })),
     make('p', { class: 'subtitle mono', text: record.id ?? `#${number}` }),
   ];
-  if (record.reason) content.push(callout(record));
+  if (record.reason) content.push(callout(record, path));
   content.push(actions, facts(record));
   if (record.related.length) content.push(related(record.related));
   content.push(...body(record), headers('Request headers', record.request), ...response(record));
   return content.filter(Boolean);
 }
 
-function callout(record) {
+function callout(record, path) {
   const reason = make('span', { class: 'reason', 'data-testid': 'reason', text: record.reason });
   const box = make('div', { class: 'callout', 'data-verdict': record.verdict }, reason);
   if (record.explainable && record.no_explain) {
     box.append(make('p', { class: 'explanation', text: record.no_explain }));
   } else if (record.explainable) {
     box.append(action('explain', 'Why?', null, async () => {
-      const { explanation } = await ask(`records/${record.number}/explain`, {});
+      const { explanation } = await ask(`${path}/explain`, {});
       box.querySelector('.explanation')?.remove();
       box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status' }, ...withCode(explanation)));
     }));
@@ -650,7 +719,7 @@ const refreshRelated = debounced(300, async () => {
   if (!shown) return;
   const number = shown.number;
   try {
-    const record = await ask(`records/${number}`);
+    const record = await ask(recordPath(number));
     if (shown?.number !== number || !record?.related.length) return;
     $('related')?.remove();
     detail.querySelector('.facts').after(related(record.related));
@@ -668,7 +737,9 @@ function code(label, text, properties = {}) {
 
 function cut(part) {
   if (part.body_whole) return null;
-  const text = part.body_bytes > part.body_kept
+  const text = part.body_bytes && !part.body_kept
+    ? `None of the ${bytes(part.body_bytes)} were kept, because too many requests were in progress at the same time.`
+    : part.body_bytes > part.body_kept
     ? `The first ${bytes(part.body_kept)} of ${bytes(part.body_bytes)} were kept.`
     : 'The body was not read to its end.';
   return make('p', { class: 'note', text });
@@ -687,7 +758,8 @@ function body(record) {
   const { request } = record;
   const raw = request.body;
   if (!raw && !request.body_whole) {
-    return [part('Body', '', make('p', { class: 'note', text: 'The application responded before it read the body.' }))];
+    const unread = make('p', { class: 'note', text: 'The application responded before it read the body.' });
+    return [part('Body', '', request.body_bytes ? cut(request) : unread)];
   }
   const pretty = indented(raw);
   const parts = [];
@@ -712,8 +784,10 @@ function response(record) {
   if (!response) return [];
   const text = response.body
     ? code('Body of your response', response.body)
-    : make('p', { class: 'note', text: 'The response has no body.' });
+    : cut(response) ?? make('p', { class: 'note', text: 'The response has no body.' });
+  const isIncomplete = record.replay_of && response.body.startsWith('Missing request extension');
   return [
+    isIncomplete ? make('p', { class: 'note', text: 'The inspector sends requests without the extensions of layers outside of its own. Make the inspector’s layer the outermost one.' }) : null,
     part('Your response', `${record.status}, ${bytes(response.body_bytes)}`, response.body ? cut(response) : null, text),
     headers('Response headers', response),
   ];
@@ -788,10 +862,17 @@ function paint(pre, text) {
 
 async function load() {
   const state = await ask('state');
+  instance = state.instance;
   capacity = state.capacity;
   hasSecret = state.has_secret;
   $('curl').textContent = state.curl;
-  $('copy-curl').addEventListener('click', event => copy(event.currentTarget, state.curl));
+  $('copy-curl').addEventListener('click', async event => {
+    const button = event.currentTarget;
+    // The event in the command has an id and a time, so each copy needs new ones.
+    const { curl } = await ask('state').catch(() => state);
+    $('curl').textContent = curl;
+    copy(button, curl);
+  });
   $('empty-sample').hidden = !hasSecret;
   $('empty-secret').hidden = hasSecret;
   const group = (label, options) => {
@@ -859,6 +940,8 @@ document.addEventListener('keydown', event => {
     return;
   }
   if (event.target.closest('input')) return;
+  // A key that is held down must not send a delivery again and again.
+  if (event.repeat && event.key === 'r') return;
   // In a select element, letters choose an option.
   if (event.target.closest('select') && event.key !== '/') return;
   const keys = {

@@ -19,7 +19,7 @@ use soundhash_webhook::{
 
 use crate::{
     Inspector,
-    application::{Application, Replay},
+    application::{Application, Replay, Route},
     capture::{Kept, Observed, Polled, Recording},
     event::Labels,
     inspector::Settings,
@@ -103,7 +103,8 @@ impl Drop for Pending {
                           handler responded.";
             (Verdict::Canceled, reason)
         } else {
-            let reason = "The sender hung up before its body was complete.";
+            let reason = "The sender hung up, or a timeout of the application expired, before the \
+                          body was complete.";
             (Verdict::Canceled, reason)
         };
         self.end(verdict, reason);
@@ -126,6 +127,7 @@ struct Exchange {
     signature: Option<Signature>,
     recording: Mutex<Recording>,
     peer: Option<SocketAddr>,
+    route: Route,
     replay: Option<Replay>,
     /// Filled in by the layer that verifies the request.
     delivery: DeliverySlot,
@@ -159,7 +161,9 @@ impl Exchange {
         let extensions = request.extensions();
         let peer = extensions
             .get()
-            .map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer);
+            .map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer)
+            .or_else(|| extensions.get())
+            .copied();
         Self {
             application,
             time: SystemTime::now(),
@@ -170,6 +174,7 @@ impl Exchange {
             signature: signature.and_then(|it| Signature::try_from(it).ok()),
             recording: Mutex::new(Recording::new(settings.max_body_size, in_flight.clone())),
             peer,
+            route: Route::of(request),
             replay: extensions.get().cloned(),
             delivery,
             settings,
@@ -263,6 +268,7 @@ impl Exchange {
             },
             response,
             peer: self.peer,
+            route: self.route.clone(),
             replay_of: self.replay.as_ref().and_then(|replay| replay.of),
             labels: ending.labels.map_or_else(OnceLock::new, OnceLock::from),
         };

@@ -149,6 +149,15 @@ impl Inspector {
         self.set(|settings| settings.show_sensitive_headers = show)
     }
 
+    /// Removes all records, as the page's *Clear* button does.
+    ///
+    /// Each record holds a clone of the application, for replays. Call this after your server has
+    /// ended if something waits until the application has been dropped, such as a task that ends
+    /// when the last sender of its channel is dropped.
+    pub fn clear(&self) {
+        self.store.clear();
+    }
+
     /// Subscribes to the records of requests that finish from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {

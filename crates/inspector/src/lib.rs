@@ -38,6 +38,37 @@
 //! larger [`capacity`](Inspector::capacity) keeps more deliveries, but does not raise these memory
 //! limits.
 //!
+//! # Shutdown
+//!
+//! Each record holds a clone of the application, so that its request can be replayed. The
+//! application's state is therefore dropped only with the records: when every clone of the
+//! [`Inspector`], the task of [`serve`](Inspector::serve) and every [`Subscription`] are gone. If
+//! something waits for that, such as a task that ends when the last sender of its channel is
+//! dropped, call [`Inspector::clear`] after your server has ended:
+//!
+//! ```no_run
+//! # async fn run(
+//! #     inspector: soundhash_webhook_inspector::Inspector,
+//! #     listener: tokio::net::TcpListener,
+//! #     app: axum::Router,
+//! #     stop: std::future::Ready<()>,
+//! #     worker: tokio::task::JoinHandle<()>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+//! inspector.clear();
+//! worker.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Replays
+//!
+//! A replay goes through the layers and the handler inside of the inspector's layer, with the
+//! recorded head and body, the sender's address, and the route. Extractors such as `Path`,
+//! `MatchedPath` and `OriginalUri` therefore work. A replay skips the layers outside of the
+//! inspector's layer. A handler that takes an `Extension` from one of them responds with an error,
+//! so keep the inspector's layer the outermost one.
+//!
 //! # For programs
 //!
 //! [`Inspector::subscribe`] passes each finished [`Record`] to a program, for example to print it.

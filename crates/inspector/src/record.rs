@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode, Version};
 use soundhash_webhook::{Event, Sender, idempotency::Key};
 
 use crate::{
+    application::Route,
     capture::Kept,
     event, headers,
     verdict::{Judgment, Verdict},
@@ -33,6 +34,7 @@ pub struct Record {
     pub(crate) request: Message,
     pub(crate) response: Option<Message>,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) route: Route,
     pub(crate) replay_of: Option<u64>,
     /// Whether another record of the same event is kept with the deliveries.
     pub(crate) is_repetition: bool,
@@ -267,6 +269,7 @@ impl Record {
         size_of::<Self>()
             + event::MAX_LABELS
             + self.key.as_ref().map_or(0, |key| key.as_str().len())
+            + self.route.size()
             + message(&self.request)
             + self.response.as_ref().map_or(0, message)
     }

@@ -20,7 +20,6 @@ use soundhash_webhook::{
     testing::{SignedRequest, fresh_sample},
 };
 use tokio::{net::TcpStream, time::timeout};
-use tower::ServiceExt;
 
 use crate::{Inspector, Record, application::Replay, event, store::Entry, verdict::Verdict};
 
@@ -85,12 +84,13 @@ impl Inspector {
         });
         if let Some(peer) = entry.record.peer {
             extensions.insert(ConnectInfo(peer));
+            extensions.insert(peer);
         }
+        let (inspector, application) = (self.clone(), entry.application.clone());
+        let service = move || application.inspected(inspector.clone());
         let sent = async {
-            let application = entry.application.inspected(self.clone());
-            if let Ok(response) = application.oneshot(request).await {
-                drain(response).await;
-            }
+            let response = entry.record.route.call(request, service).await;
+            drain(response).await;
         };
         // Like SoundHash, this cancels a request that takes too long.
         let _ = timeout(PATIENCE, sent).await;

@@ -9,7 +9,7 @@ use std::{
 use soundhash_webhook::idempotency::Key;
 use tokio::sync::watch;
 
-use crate::{application::Application, capture::InFlight, record::Record};
+use crate::{application::Application, capture::InFlight, random, record::Record};
 
 /// The maximum memory for the first deliveries of events, in bytes.
 const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
@@ -17,6 +17,9 @@ const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
 const MAX_OTHERS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
+    /// Identifies this store. An application that is started again numbers its records from 1
+    /// again, so a number alone does not identify a record.
+    pub(crate) instance: Box<str>,
     rings: Mutex<Rings>,
     /// Changes whenever a record is added or the list is cleared.
     version: watch::Sender<u64>,
@@ -91,6 +94,7 @@ pub(crate) struct Changes {
 impl Store {
     pub(crate) fn new() -> Self {
         Self {
+            instance: random::token().into(),
             rings: Mutex::default(),
             version: watch::Sender::new(0),
             in_flight: Arc::default(),

@@ -129,7 +129,13 @@ impl Judgment {
         } else if is_replayed {
             Self::new(Verdict::Duplicate, "The event was handled before.", true)
         } else if !status.is_success() {
-            let reason = format!("The handler responded with {}.", status.as_u16());
+            let who = match status {
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                    "The handler, or the router because no route takes this request,"
+                }
+                _ => "The handler",
+            };
+            let reason = format!("{who} responded with {}.", status.as_u16());
             Self::new(Verdict::Failed, reason, true)
         } else {
             Self {

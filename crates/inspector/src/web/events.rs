@@ -24,6 +24,9 @@ use super::{page::Page, view::summary};
 /// The minimum time between two batches, which keeps the page from being updated a thousand times
 /// per second.
 const PACE: Duration = Duration::from_millis(200);
+/// The maximum time without an event. The page takes a connection that is silent for longer as dead,
+/// even if nothing has closed it.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
 /// prevent a server from shutting down gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
@@ -62,9 +65,10 @@ pub(super) async fn events(
 }
 
 impl Page {
-    fn parse_id(&self, id: &str) -> Option<u64> {
+    /// Returns the number in an id, or `None` if the id is from an earlier run of the application.
+    pub(super) fn parse_id(&self, id: &str) -> Option<u64> {
         let (instance, number) = id.rsplit_once('.')?;
-        (instance == &*self.instance).then(|| number.parse().ok())?
+        (instance == &*self.inspector.store.instance).then(|| number.parse().ok())?
     }
 }
 
@@ -84,7 +88,12 @@ impl Reader {
         loop {
             if !self.is_first {
                 sleep(PACE).await;
-                self.version.changed().await.ok()?;
+                let Ok(changed) = timeout(HEARTBEAT, self.version.changed()).await else {
+                    // Scripts cannot see a comment or an event without data.
+                    let heartbeat = Event::default().event("heartbeat").data("-");
+                    return Some((Ok(heartbeat), self));
+                };
+                changed.ok()?;
             }
             self.version.mark_unchanged();
             let changes = self.page.inspector.store.after(self.last);
@@ -110,7 +119,10 @@ impl Reader {
                 });
                 let event = Event::default()
                     .retry(RETRY)
-                    .id(format!("{}.{}", self.page.instance, changes.newest))
+                    .id(format!(
+                        "{}.{}",
+                        self.page.inspector.store.instance, changes.newest
+                    ))
                     .event("records")
                     .json_data(batch);
                 return Some((event, self));

@@ -9,7 +9,7 @@ use axum::{
     Router,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -136,6 +136,10 @@ impl Access {
 
 /// Moves the token from the URL into a cookie, which does not appear in the address bar or the
 /// history.
+///
+/// The response is a small page that continues by itself. After a redirect, a browser would not send
+/// the cookie if the user opened the URL from another site, such as a web terminal, because
+/// `SameSite=Strict` considers where a chain of redirects began.
 async fn enter(State(access): State<Access>, uri: Uri) -> Response {
     let mut fields = uri.query().unwrap_or_default().split('&');
     let given = fields.find_map(|field| field.strip_prefix("token="));
@@ -144,7 +148,13 @@ async fn enter(State(access): State<Access>, uri: Uri) -> Response {
     }
     let Access { token, path } = access;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path={path}");
-    ([(header::SET_COOKIE, cookie)], Redirect::to(&path)).into_response()
+    let html = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>SoundHash inspector</title>\
+         <meta name=color-scheme content='light dark'>\
+         <link rel=icon href='{path}/favicon.svg'>\
+         <meta http-equiv=refresh content='0; url={path}'><a href='{path}'>Continue</a>"
+    );
+    ([(header::SET_COOKIE, cookie)], Html(html)).into_response()
 }
 
 async fn check_cookie(State(access): State<Access>, request: Request, next: Next) -> Response {

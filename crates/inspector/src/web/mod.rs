@@ -33,7 +33,7 @@ use tower_http::csrf::CsrfLayer;
 pub use self::server::Server;
 use self::{guard::Access, page::Page};
 use crate::{
-    Inspector, random,
+    Inspector,
     replay::{NO_SECRET, Sample, Sent},
     store::Entry,
 };
@@ -71,7 +71,6 @@ impl Inspector {
     fn page(&self, stop: CancellationToken) -> Router {
         let page = Page {
             inspector: self.clone(),
-            instance: random::token().into(),
             stop,
         };
         Router::new()
@@ -85,11 +84,11 @@ impl Inspector {
             .route("/api/schema", get(schema))
             .route("/api/clear", post(clear))
             .route("/api/samples", post(send_sample))
-            .route("/api/records/{number}", get(detail))
-            .route("/api/records/{number}/capture", get(capture))
-            .route("/api/records/{number}/explain", post(explain))
-            .route("/api/records/{number}/replay", post(replay))
-            .route("/api/records/{number}/send-as-new", post(send_as_new))
+            .route("/api/records/{id}", get(detail))
+            .route("/api/records/{id}/capture", get(capture))
+            .route("/api/records/{id}/explain", post(explain))
+            .route("/api/records/{id}/replay", post(replay))
+            .route("/api/records/{id}/send-as-new", post(send_as_new))
             .layer(CsrfLayer::new())
             .layer(middleware::map_response(guard::add_headers))
             .with_state(page)
@@ -106,6 +105,11 @@ impl Inspector {
         page.layer(middleware::map_response(guard::add_headers))
     }
 }
+
+/// Explains why the layer rejected a request that has the right signature.
+const OTHER_SECRET: &str = "The signature matches this body under the inspector's first secret. \
+    Either the application's layer has another secret, so compare it with the one given to \
+    `Inspector::with_secret`, or a layer between the inspector and that layer reads or changes the body.";
 
 /// Returns a handler that responds with a file.
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
@@ -142,6 +146,7 @@ async fn state(State(page): State<Page>) -> Json<Value> {
     let config = page.inspector.settings();
     let kinds: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     Json(json!({
+        "instance": page.inspector.store.instance,
         "capacity": config.capacity,
         "has_secret": !config.secrets.is_empty(),
         "webhook_url": config.webhook_url.as_ref().map(ToString::to_string),
@@ -198,35 +203,36 @@ async fn clear(State(page): State<Page>) -> StatusCode {
 }
 
 impl Page {
-    fn entry(&self, number: u64) -> Result<Entry, Failure> {
-        let gone = || {
-            Failure(
-                StatusCode::NOT_FOUND,
-                format!(
-                    "Record {number} is gone: newer requests replaced it, or the list was cleared."
-                ),
-            )
-        };
-        self.inspector.store.get(number).ok_or_else(gone)
+    /// Returns the record with this id. A page that was opened before the application was restarted
+    /// has other ids, so it cannot act on a new record that has the number of an old one.
+    fn entry(&self, id: &str) -> Result<Entry, Failure> {
+        let gone = "This request is gone: newer requests replaced it, the list was cleared, or the \
+                    application was restarted.";
+        self.find(id)
+            .ok_or_else(|| Failure(StatusCode::NOT_FOUND, gone.to_owned()))
+    }
+
+    fn find(&self, id: &str) -> Option<Entry> {
+        self.inspector.store.get(self.parse_id(id)?)
     }
 }
 
 /// Returns `null` for a record that is gone. At high request rates, this is normal, so it should
 /// not appear as an error in the browser's console.
-async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Json<Value> {
-    let store = &page.inspector.store;
-    let Some(Entry { record, .. }) = store.get(number) else {
+async fn detail(State(page): State<Page>, Path(id): Path<String>) -> Json<Value> {
+    let Some(Entry { record, .. }) = page.find(&id) else {
         return Json(Value::Null);
     };
-    let mut related = store.all();
-    related.retain(|it| it.number != number && it.has_event_of(&record));
+    let mut related = page.inspector.store.all();
+    related.retain(|it| it.number != record.number && it.has_event_of(&record));
     Json(view::detail(&page.inspector, &record, &related))
 }
 
-async fn capture(State(page): State<Page>, Path(number): Path<u64>) -> Result<Response, Failure> {
-    let record = page.entry(number)?.record;
+async fn capture(State(page): State<Page>, Path(id): Path<String>) -> Result<Response, Failure> {
+    let record = page.entry(&id)?.record;
     let file = record.capture(page.inspector.settings().show_sensitive_headers)?;
-    let name = format!("{}-{number}", record.event_type().unwrap_or("request"));
+    let name = record.event_type().unwrap_or("request");
+    let name = format!("{name}-{}", record.number);
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let name: String = name.chars().filter(|c| safe(*c)).collect();
     let headers = [
@@ -239,11 +245,8 @@ async fn capture(State(page): State<Page>, Path(number): Path<u64>) -> Result<Re
     Ok((headers, file).into_response())
 }
 
-async fn explain(
-    State(page): State<Page>,
-    Path(number): Path<u64>,
-) -> Result<Json<Value>, Failure> {
-    let record = page.entry(number)?.record;
+async fn explain(State(page): State<Page>, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    let record = page.entry(&id)?.record;
     let settings = page.inspector.settings();
     if settings.secrets.is_empty() {
         return Err(NO_SECRET.into());
@@ -252,21 +255,26 @@ async fn explain(
     // A diagnosis hashes the body hundreds of times, so it must not run on a thread that other
     // tasks need.
     let diagnosis = task::spawn_blocking(move || {
-        diagnose(&settings.secrets, record.signature(), record.body()).to_string()
+        let diagnosis = diagnose(&settings.secrets, record.signature(), record.body());
+        if diagnosis.is_right() {
+            OTHER_SECRET.to_owned()
+        } else {
+            diagnosis.to_string()
+        }
     });
     let diagnosis = diagnosis.await.map_err(|_| "The diagnosis failed.")?;
     Ok(Json(json!({"explanation": diagnosis})))
 }
 
-async fn replay(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
-    sent(page.inspector.replay(&page.entry(number)?).await)
+async fn replay(State(page): State<Page>, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    sent(page.inspector.replay(&page.entry(&id)?).await)
 }
 
 async fn send_as_new(
     State(page): State<Page>,
-    Path(number): Path<u64>,
+    Path(id): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    sent(page.inspector.send_as_new(&page.entry(number)?).await)
+    sent(page.inspector.send_as_new(&page.entry(&id)?).await)
 }
 
 #[derive(Deserialize)]

@@ -20,7 +20,8 @@ const MAX_CONNECTIONS: usize = 64;
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Inspector {
-    /// Serves the page at `addr` and prints its URL to stderr.
+    /// Serves the page at `addr` and prints its URL to stderr, or the reason why it cannot listen at
+    /// `addr`.
     ///
     /// To print the URL elsewhere, or to stop the server, use [`bind`](Self::bind).
     ///
@@ -34,10 +35,14 @@ impl Inspector {
     {
         let inspector = self.clone();
         async move {
-            let server = inspector.bind(addr).await?;
-            // Unlike `eprintln!`, this does not panic if stderr is closed.
-            let _ = writeln!(io::stderr(), "inspector: {}", server.url());
-            server.run().await;
+            let bound = inspector.bind(addr).await;
+            // Unlike `eprintln!`, this does not panic if stderr is closed. The error is printed here,
+            // because a task that calls this often drops its result.
+            let _ = match &bound {
+                Ok(server) => writeln!(io::stderr(), "inspector: {}", server.url()),
+                Err(error) => writeln!(io::stderr(), "inspector: cannot listen: {error}"),
+            };
+            bound?.run().await;
             Ok(())
         }
     }

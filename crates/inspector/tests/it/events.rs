@@ -25,11 +25,14 @@ impl Events {
         }
     }
 
-    /// Returns the id and the data of the next batch, or `None` at the end of the stream.
+    /// Returns the id and the data of the next batch, without heartbeats, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
+                if event.starts_with("event: heartbeat\n") {
+                    continue;
+                }
                 let field = |name| event.lines().find_map(|line| line.strip_prefix(name));
                 let data = serde_json::from_str(field("data: ").unwrap()).unwrap();
                 return Some((field("id: ").unwrap().to_owned(), data));

@@ -2,7 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo, http::HeaderMap, routing::post};
+use axum::{
+    Extension, Router,
+    body::to_bytes,
+    extract::{ConnectInfo, MatchedPath, OriginalUri, Path, State},
+    http::{HeaderMap, Uri},
+    routing::post,
+};
 use serde_json::{Value, json};
 use soundhash_webhook::{
     Delivery, Event, EventKind, Secret, Secrets, SoundHashWebhookLayer,
@@ -10,9 +16,12 @@ use soundhash_webhook::{
     testing::SignedRequest,
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, call, client, from_portal, router, titled};
+use crate::support::{
+    App, PATH, SECRET, body, call, call_exactly, client, from_portal, instance, router, titled,
+};
 
 async fn act(app: &App, path: &str, request: Value) -> Value {
     let request = app
@@ -125,6 +134,39 @@ async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
     assert_ne!(again.event_id(), new.event_id());
 }
 
+/// The page of an application that was restarted still shows the earlier deliveries, whose numbers
+/// now belong to others.
+#[tokio::test]
+async fn an_action_on_an_earlier_process_record_acts_on_no_other() {
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = router().layer(inspector.layer());
+    app.oneshot(SignedRequest::new(SECRET).build())
+        .await
+        .unwrap();
+    let before = instance(&Inspector::new()).await;
+    for id in [format!("{before}.1"), "1".to_owned(), ".1".to_owned()] {
+        let of = |action: &str| format!("/api/records/{id}{action}");
+        for (method, action) in [
+            ("POST", "/replay"),
+            ("POST", "/send-as-new"),
+            ("POST", "/explain"),
+            ("GET", "/capture"),
+        ] {
+            let result = call_exactly(&inspector, method, &of(action)).await;
+            let error = result["error"].as_str().unwrap();
+            assert!(error.contains("was restarted"), "{id} {action}: {error}");
+        }
+        let detail = call_exactly(&inspector, "GET", &of("")).await;
+        assert_eq!(detail, Value::Null, "{id}");
+    }
+    assert_eq!(call(&inspector, "GET", "/api/records/1").await["number"], 1);
+    assert_eq!(
+        call(&inspector, "GET", "/api/records/2").await,
+        Value::Null,
+        "nothing was sent"
+    );
+}
+
 /// Attack: get a forged event signed with the real secret.
 #[tokio::test]
 async fn a_forgery_is_rejected_again_and_cannot_be_sent_as_new() {
@@ -158,6 +200,68 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
     call(&inspector, "POST", "/api/records/1/replay").await;
     let detail = call(&inspector, "GET", "/api/records/2").await;
     assert_eq!(detail["response"]["body"], "192.0.2.1:4321 acme");
+}
+
+/// With `Router::layer`, the layer wraps each route, so a replay does not pass through the router.
+#[tokio::test]
+async fn a_replay_has_what_the_router_adds() {
+    async fn receive(
+        Path(tenant): Path<String>,
+        path: MatchedPath,
+        OriginalUri(original): OriginalUri,
+        uri: Uri,
+        Extension(peer): Extension<SocketAddr>,
+        _: Delivery,
+    ) -> String {
+        format!("{tenant} {} {original} {uri} {peer}", path.as_str())
+    }
+    for is_outside in [false, true] {
+        let inspector = Inspector::new().with_secret(SECRET);
+        let layers = (
+            inspector.layer(),
+            SoundHashWebhookLayer::new(Secret::new(SECRET)),
+        );
+        let mut app = Router::new().route("/hooks/{tenant}", post(receive));
+        if !is_outside {
+            app = app.layer(layers.clone());
+        }
+        let mut app = Router::new().nest("/v1", app);
+        if is_outside {
+            app = app.layer(layers);
+        }
+        let request = SignedRequest::new(SECRET).uri("/v1/hooks/a%20b?x=1");
+        let mut request = request.build();
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4321));
+        request.extensions_mut().insert(peer);
+        let expected = "a b /v1/hooks/{tenant} /v1/hooks/a%20b?x=1 /hooks/a%20b?x=1 192.0.2.1:4321";
+        let response = app.oneshot(request).await.unwrap();
+        to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let actions = ["/api/records/1/replay", "/api/records/1/send-as-new"];
+        for action in actions {
+            call(&inspector, "POST", action).await;
+        }
+        for number in 1..=3 {
+            let detail = call(&inspector, "GET", &format!("/api/records/{number}")).await;
+            assert_eq!(detail["response"]["body"], expected, "{number}");
+            assert_eq!(detail["peer"], "192.0.2.1:4321", "{number}");
+        }
+    }
+}
+
+/// A worker that ends when the last sender is gone would otherwise wait forever.
+#[tokio::test]
+async fn clearing_the_records_drops_the_application() {
+    let (jobs, mut worker) = mpsc::channel::<()>(1);
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = Router::new()
+        .route(PATH, post(async |_: State<mpsc::Sender<()>>| {}))
+        .layer(inspector.layer())
+        .with_state(jobs);
+    let request = SignedRequest::new(SECRET).build();
+    app.oneshot(request).await.unwrap();
+    assert_eq!(worker.try_recv(), Err(TryRecvError::Empty));
+    inspector.clear();
+    assert_eq!(worker.try_recv(), Err(TryRecvError::Disconnected));
 }
 
 #[tokio::test]

@@ -57,10 +57,12 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// The URL of the page, with its token.
     pub(crate) page: String,
-    /// The URL that the page redirects to, without a trailing slash.
+    /// The URL that the page continues to, without a trailing slash.
     pub(crate) base: String,
     /// The cookie with the token.
     pub(crate) cookie: String,
+    /// Precedes the number in a record's id.
+    pub(crate) instance: String,
     stop: CancellationToken,
     page_server: JoinHandle<()>,
 }
@@ -74,6 +76,7 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let inspector = settings(Inspector::new(), &url);
+        let instance = instance(&inspector).await;
         let app = router().layer(inspector.layer());
         tokio::spawn(axum::serve(listener, app).into_future());
 
@@ -82,13 +85,18 @@ impl App {
         let page_url = page.url();
         let page_server = tokio::spawn(page.run_until(stop.clone().cancelled_owned()));
         let entered = client().get(&page_url).send().await.unwrap();
-        let header = |name| entered.headers()[name].to_str().unwrap();
+        let cookie = entered.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let html = entered.text().await.unwrap();
+        let (_, path) = html.split_once("url=").unwrap();
+        let (path, _) = path.split_once('\'').unwrap();
         let (origin, _) = page_url.split_once("/?").unwrap();
         Self {
             inspector,
             url,
-            base: format!("{origin}{}", header("location")),
-            cookie: header("set-cookie").split(';').next().unwrap().to_owned(),
+            base: format!("{origin}{path}"),
+            instance,
+            cookie,
             page: page_url,
             stop,
             page_server,
@@ -100,9 +108,10 @@ impl App {
         self.page.split_once("/?").unwrap().0
     }
 
-    /// Sends a request to the page's server, as the page does.
+    /// Sends a request to the page's server, as the page does. The path names a record by its number
+    /// alone.
     pub(crate) fn ask(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let url = format!("{}{path}", self.base);
+        let url = format!("{}{}", self.base, with_instance(path, &self.instance));
         let request = client().request(method.parse().unwrap(), url);
         request
             .header("cookie", &self.cookie)
@@ -162,8 +171,25 @@ impl App {
     }
 }
 
-/// Sends a request to a page's routes, and returns the JSON response.
+/// Returns the part of a record's id that identifies the inspector.
+pub(crate) async fn instance(inspector: &Inspector) -> String {
+    let state = call_exactly(inspector, "GET", "/api/state").await;
+    state["instance"].as_str().unwrap().to_owned()
+}
+
+/// Completes the id of a record in a path.
+fn with_instance(path: &str, instance: &str) -> String {
+    path.replace("/records/", &format!("/records/{instance}."))
+}
+
+/// Sends a request to a page's routes, and returns the JSON response. The path names a record by its
+/// number alone.
 pub(crate) async fn call(inspector: &Inspector, method: &str, path: &str) -> Value {
+    let path = with_instance(path, &instance(inspector).await);
+    call_exactly(inspector, method, &path).await
+}
+
+pub(crate) async fn call_exactly(inspector: &Inspector, method: &str, path: &str) -> Value {
     let request = Request::builder().method(method).uri(path);
     let request = request.body(Body::empty()).unwrap();
     let Ok(response) = inspector.routes().oneshot(request).await;

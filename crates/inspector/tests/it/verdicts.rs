@@ -16,7 +16,7 @@ use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, client, router};
+use crate::support::{App, PATH, SECRET, body, call, client, router};
 
 /// Sends a request to an application, and returns its record.
 async fn judged(inspector: &Inspector, app: Router, request: Request<Body>) -> Arc<Record> {
@@ -185,4 +185,21 @@ async fn a_redirected_delivery_is_recorded_with_the_usual_causes() {
     let why = app.ask_json("POST", "/api/records/1/explain").await;
     let why = why["explanation"].as_str().unwrap();
     assert!(why.contains("check for redirects"), "{why}");
+}
+
+/// The layer got these bytes, so its secret is probably another one.
+#[tokio::test]
+async fn a_rejected_request_whose_signature_is_right_is_explained_by_another_secret() {
+    let inspector = Inspector::new().with_secret("whsec_old");
+    let app = Router::new()
+        .route(PATH, post(async |_: Event| {}))
+        .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)));
+    let request = SignedRequest::new("whsec_old").build();
+    let record = judged(&inspector, app, request).await;
+    assert_eq!(record.verdict(), Verdict::Rejected);
+    let why = call(&inspector, "POST", "/api/records/1/explain").await;
+    let why = why["explanation"].as_str().unwrap();
+    for part in ["layer has another secret", "changes the body"] {
+        assert!(why.contains(part), "{why}");
+    }
 }

@@ -3,6 +3,7 @@
 use axum::{Router, response::Html, routing::get};
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
+use thirtyfour::By;
 use tokio::{
     net::TcpListener,
     time::{Duration, sleep},
@@ -78,6 +79,25 @@ async fn serve(html: String) -> String {
     tokio::spawn(axum::serve(listener, app).into_future());
     // A browser treats this as a different site from 127.0.0.1.
     format!("http://localhost:{port}/")
+}
+
+/// A web terminal shows the URL as a link, and is another site.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_url_works_as_a_link_on_another_site() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        let terminal = serve(format!("<a id=link href='{}'>x</a>", app.page)).await;
+        browser.goto(&terminal).await.unwrap();
+        browser.click_on(By::Css("#link")).await;
+        browser.element(By::Css("[data-state='live']")).await;
+        // The address and the history do not keep the token.
+        let url = browser.current_url().await.unwrap();
+        assert_eq!(url.as_str(), app.base);
+        browser.back().await.unwrap();
+        let url = browser.current_url().await.unwrap();
+        assert_eq!(url.as_str(), terminal);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,22 @@
 //! Tests the list: its live updates, filters and keyboard commands.
 
-use axum::body::to_bytes;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
+
+use axum::{Router, body::to_bytes, routing::post};
+use http::StatusCode;
 use serde_json::json;
-use soundhash_webhook::{EventKind, Sender, testing::SignedRequest};
+use soundhash_webhook::{
+    Event, EventKind, Secret, Sender, SoundHashWebhookLayer, testing::SignedRequest,
+};
 use thirtyfour::{By, Key};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::driver::{Browser, on_page, test_id};
-use crate::support::{SECRET, body, from_portal, router, titled};
+use crate::support::{PATH, SECRET, body, from_portal, router, titled};
 
 const VISIBLE: &str = "[...document.querySelectorAll('[data-testid=delivery]')].filter(it => !it.hidden).map(it => it.dataset.id)";
 
@@ -153,6 +161,68 @@ async fn the_keyboard_does_everything() {
         let link = format!("{}#2", app.base);
         browser.goto(&link).await.unwrap();
         browser.wait_for_text(".subtitle", "two").await;
+    })
+    .await;
+}
+
+/// The new record is selected at once, so a key that is held down would send each copy again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_held_down_replays_once() {
+    on_page(|browser, app| async move {
+        app.send_signed(SECRET, titled("held", "A song")).await;
+        browser.open_row("held", "accepted").await;
+        let press = "{key: 'r', bubbles: true, repeat: arguments[0]}";
+        for repeat in ["false", "true"] {
+            let press = press.replace("arguments[0]", repeat);
+            browser
+                .script(&format!(
+                    "document.body.dispatchEvent(new KeyboardEvent('keydown', {press}))"
+                ))
+                .await;
+            browser.wait_for_text(".heading .badge", "duplicate").await;
+        }
+        // The records that the keys caused come before this one.
+        app.send_signed(SECRET, titled("last", "A song")).await;
+        browser.row("last", "accepted").await;
+        shows(&browser, &["last", "held", "held"]).await;
+    })
+    .await;
+}
+
+/// Sending such an event as new would handle it a second time, under an id that no layer knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_deliveries_are_not_sent_again_after_a_retry_was_accepted() {
+    on_page(|browser, app| async move {
+        let status = Arc::new(AtomicU16::new(500));
+        let respond = {
+            let status = status.clone();
+            async move |_: Event| StatusCode::from_u16(status.load(Ordering::Relaxed)).unwrap()
+        };
+        let service = Router::new()
+            .route(PATH, post(respond))
+            .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
+            .layer(app.inspector.layer());
+        for (id, sent) in [("retried", 500), ("lost", 500), ("retried", 200)] {
+            status.store(sent, Ordering::Relaxed);
+            let request = SignedRequest::new(SECRET).body(titled(id, "A song"));
+            let Ok(response) = service.clone().oneshot(request.build()).await;
+            to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        }
+        shows(&browser, &["retried", "lost", "retried"]).await;
+        browser
+            .click_on(By::XPath(
+                "//div[@id='verdicts']/button[starts-with(., 'failed')]",
+            ))
+            .await;
+        browser.click("again").await;
+        let says = async |text: &str| browser.wait_for_text("[data-testid=run-text]", text).await;
+        says("Your application handles the listed event again.").await;
+        browser.click("run-start").await;
+        says("1 of 1 sent again: 1 accepted.").await;
+        browser.click("run-close").await;
+        // The copy with a new id was accepted, so nothing is left to do.
+        browser.click("again").await;
+        says("No listed delivery can be sent again.").await;
     })
     .await;
 }

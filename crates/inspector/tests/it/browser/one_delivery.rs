@@ -85,7 +85,10 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
         browser.script(keep).await;
         browser.click("save").await;
         let saved = browser.script("return window.saved").await;
-        assert_eq!(saved, format!("{}/api/records/1/capture", app.base));
+        assert_eq!(
+            saved,
+            format!("{}/api/records/{}.1/capture", app.base, app.instance)
+        );
 
         browser.click("replay").await;
         browser.wait_for_text(".heading .badge", "duplicate").await;
