@@ -350,6 +350,18 @@ const MISSING_RIGHTS: &str = "Redis user may not run scripts, or their commands:
 const CHECK: &str = "redis.call('SET', KEYS[1], '', 'PX', 1) redis.call('GET', KEYS[1]) \
     redis.call('PEXPIRE', KEYS[1], 1) redis.call('DEL', KEYS[1])";
 
+/// Returns whether a server, a script or a proxy such as Envoy says that a command does not exist.
+fn is_unknown_command(text: &str) -> bool {
+    let text = text.to_lowercase();
+    [
+        "unknown command",
+        "unknown redis command",
+        "unsupported command",
+    ]
+    .iter()
+    .any(|known| text.contains(known))
+}
+
 /// Checks the user's permissions and the server's settings.
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     let script = Script::new(CHECK);
@@ -361,7 +373,7 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
             return Err(format!("{MISSING_RIGHTS}: {text}").into());
         }
-        if text.contains("unknown command") {
+        if is_unknown_command(&text) {
             return Err(format!("this server, such as a Sentinel, runs no scripts: {text}").into());
         }
     }
@@ -381,6 +393,13 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
         // another prefix, the error is a different one.
         if text.contains("permissions to run") || text.contains("can't run this command") {
             return Err(format!("{MISSING_RIGHTS}: {text}").into());
+        }
+        if is_unknown_command(&text) {
+            return Err(format!(
+                "Redis does not have a command that this store needs: check `rename-command`, and \
+                 use no proxy that knows only some commands: {text}"
+            )
+            .into());
         }
         if is_read_only(&error) {
             warn!("Redis is a read-only replica, so deliveries get a 503: connect to the primary");

@@ -222,6 +222,9 @@
 //!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
 //! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
+//! - **Keep the log and all effects in one file.** In WAL mode, SQLite commits each attached
+//!   database on its own, so that a full disk or a crash can commit the record without the effects.
+//!   The event is then a duplicate and is never handled.
 //! - **Backup.** Use `VACUUM INTO` or the `.backup` command of `sqlite3`. Never copy the file while
 //!   the application runs: its latest events are in a second file, whose name ends in `-wal`.
 //! - **Restore.** Stop the application and delete the files that end in `-wal` and `-shm` before you

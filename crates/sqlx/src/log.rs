@@ -90,7 +90,8 @@ impl<DB: Backend> EventLog<DB> {
     }
 
     /// Sets the table's schema. By default, Postgres looks the table up in the `search_path`. On
-    /// SQLite, the schema is the name of an attached database.
+    /// SQLite, the schema is the name of an attached database, which must then contain the tables of
+    /// your handler, too: see [SQLite](crate#sqlite).
     ///
     /// # Errors
     ///

@@ -116,6 +116,20 @@ async fn a_node_of_a_cluster_is_an_error() {
     assert!(error.contains(advice), "{error}");
 }
 
+/// Operators and hosting providers rename commands to nothing to forbid them.
+#[tokio::test]
+async fn a_server_without_a_command_is_an_error() {
+    for renamed in [
+        ["--rename-command", "PEXPIRE", ""],
+        ["--rename-command", "EVALSHA", ""],
+        ["--rename-command", "SCRIPT", ""],
+    ] {
+        let server = RedisServer::start_with(Box::leak(Box::new(renamed)));
+        let error = RedisStore::connect(server.url()).await.unwrap_err();
+        assert!(error.to_string().contains("ommand"), "{renamed:?}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_may_evict_events_is_logged() {
     let (server, connection) = server().await;
