@@ -66,8 +66,10 @@
 //! | suits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
 //! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
-//! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,
-//! which is sqlx's default, and on macOS also `PRAGMA fullfsync = ON`.
+//! default) and a logged table, and must fail over only to a synchronous replica. To end a commit
+//! that waits for the replica, use `pg_terminate_backend`: after `pg_cancel_backend`, Postgres
+//! reports a success. SQLite needs `synchronous = FULL`, which is sqlx's default, and on macOS also
+//! `PRAGMA fullfsync = ON`.
 //!
 //! A transaction does not cover effects outside the database, such as an email or an HTTP request.
 //! Record the event together with a job, and pass the job's id to the service that you call. The
