@@ -181,6 +181,11 @@
 //!   })
 //!   # }
 //!   ```
+//! - **Other clients.** Anyone who can insert rows into the table can make an event a duplicate that
+//!   is never handled. If a service such as PostgREST publishes the schema `public`, use another
+//!   [`schema`](EventLog::schema).
+//! - **Archiving.** If you rename the table, rename its indexes, too. Otherwise, the new table that
+//!   `migrate` creates has none, and `list` and `purge` read all of it.
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,
 //!   sqlx's prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above
 //!   0. Older versions mix up their clients' statements. In a test with PgBouncer 1.18, 21 of
