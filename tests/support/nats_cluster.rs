@@ -19,6 +19,11 @@ pub struct NatsCluster {
 
 impl NatsCluster {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts servers with additional settings for `JetStream`, such as limits.
+    pub fn start_with(settings: &str) -> Self {
         let ports = free_ports();
         let folder = format!("soundhash-webhook-nats-{}-{}", id(), ports[0][0]);
         let folder = env::temp_dir().join(folder);
@@ -31,7 +36,7 @@ impl NatsCluster {
             fs::create_dir_all(&store).unwrap();
             let config = format!(
                 "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
-                 jetstream {{ store_dir: \"{}\" }}\n\
+                 jetstream {{ store_dir: \"{}\", {settings} }}\n\
                  cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
                 store.display(),
                 routes.join(", ")

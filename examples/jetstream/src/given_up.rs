@@ -6,7 +6,10 @@ use serde_json::json;
 use soundhash_webhook::BoxError;
 use tracing::info;
 
-use crate::stream::{GIVEN_UP_SUBJECT, Streams, id_and_key};
+use crate::{
+    settings::GIVEN_UP,
+    stream::{Streams, id_and_key},
+};
 
 /// Prints each delivery that was given up on as one line of JSON with its key and body.
 ///
@@ -54,7 +57,7 @@ pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
 /// Returns the first delivery at or after a sequence number, among those that were given up on.
 async fn next(streams: &Streams, from: u64) -> Result<Option<StreamMessage>, BoxError> {
     let stream = streams.given_up();
-    let message = stream.get_first_raw_message_by_subject(GIVEN_UP_SUBJECT, from.max(1));
+    let message = stream.get_first_raw_message_by_subject(GIVEN_UP.subject, from.max(1));
     match message.await {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),

@@ -12,6 +12,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | required to receive |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
+//! | `SOUNDHASH_WEBHOOK_NATS_MAX_BYTES` | bytes reserved for events; those that failed get a quarter of it in addition | `4294967296` |
 //! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 //!
 //! A delivery's key is its `Nats-Msg-Id`, so the stream drops duplicates for a day. A duplicate
@@ -22,6 +23,7 @@
 
 mod given_up;
 mod receive;
+mod settings;
 mod stream;
 mod work;
 
@@ -58,7 +60,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     // The secret is read before connecting, so that an invalid one is reported immediately.
     let secret = receives.then(receive::secret).transpose()?;
     let run = async {
-        let connect = Box::pin(Streams::connect());
+        let connect = Box::pin(Streams::connect(serves));
         let Some(streams) = stop.run_until_cancelled(connect).await else {
             return interrupted();
         };

@@ -8,8 +8,8 @@ use async_nats::{
     jetstream::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
-        stream::{Config, ConsumerErrorKind, DiscardPolicy, Stream},
+        context::PublishErrorKind,
+        stream::{ConsumerErrorKind, Stream},
     },
 };
 use axum::body::Bytes;
@@ -22,27 +22,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::settings::{
+    ACCEPTED, GIVEN_UP, Settings, create, create_if_vanished, existing, max_bytes,
+};
+
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
-
-/// The stream of all accepted deliveries, and its only subject.
-const ACCEPTED: &str = "SOUNDHASH";
-const ACCEPTED_SUBJECT: &str = "soundhash.accepted";
-
-/// The stream of deliveries that the workers gave up on, and its only subject.
-const GIVEN_UP: &str = "SOUNDHASH_GIVEN_UP";
-pub(crate) const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
-
 const CONSUMER: &str = "workers";
-const REPLICAS: usize = 3;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The time for which NATS remembers a key. SoundHash's retries end after 9 minutes, but an
-/// operator's retry job can repeat a delivery days later. The window does not cover these repeats,
-/// because NATS keeps all keys in memory.
-const DUPLICATE_WINDOW: Duration = DAY;
-
-/// The time for which deliveries are kept, whether or not they have been handled.
-const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How long NATS waits for a worker to acknowledge an event or report progress before it delivers
 /// the event to another worker. This time starts when NATS sends the event.
@@ -73,27 +58,34 @@ pub(crate) struct Streams {
     context: Context,
     accepted: Stream,
     given_up: Stream,
+    /// The space for accepted deliveries, if this program creates and changes the streams.
+    max_bytes: Option<i64>,
     /// Locked while a task recreates streams that have vanished.
     restoring: Arc<Mutex<()>>,
 }
 
 impl Streams {
-    /// Connects to the cluster and creates any missing streams.
+    /// Connects to the cluster.
+    ///
+    /// Missing streams are created and the settings of others are changed only if `is_owner`.
+    /// Otherwise, the streams must exist.
     ///
     /// A new cluster needs a few seconds to elect its leaders, so failures are retried for a
     /// minute.
     ///
     /// # Errors
     ///
-    /// Returns an error if a URL is invalid or the cluster does not respond within a minute.
-    pub(crate) async fn connect() -> Result<Self, BoxError> {
+    /// Returns an error if a variable is invalid, if the cluster does not respond within a minute,
+    /// or if its servers have no space for the streams.
+    pub(crate) async fn connect(is_owner: bool) -> Result<Self, BoxError> {
+        let max_bytes = is_owner.then(max_bytes).transpose()?;
         let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
         let (servers, options) =
             parse(&urls).map_err(|error| cannot_connect(URLS, &urls, error))?;
         let start = Instant::now();
         let mut last = String::new();
         loop {
-            let error = match Self::try_connect(&servers, options.clone()).await {
+            let error = match Self::try_connect(&servers, options.clone(), max_bytes).await {
                 Ok(streams) => return Ok(streams),
                 Err(error) => error,
             };
@@ -116,15 +108,20 @@ impl Streams {
     async fn try_connect(
         servers: &[ServerAddr],
         options: ConnectOptions,
+        max_bytes: Option<i64>,
     ) -> Result<Self, BoxError> {
         let mut context = jetstream::new(options.connect(servers).await?);
         context.set_timeout(Duration::from_secs(5));
-        let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
-        let given_up = create(&context, GIVEN_UP, GIVEN_UP_SUBJECT).await?;
+        let open = async |settings| match max_bytes {
+            Some(max_bytes) => create(&context, settings, max_bytes).await,
+            None => existing(&context, settings).await,
+        };
+        let (accepted, given_up) = (open(ACCEPTED).await?, open(GIVEN_UP).await?);
         Ok(Self {
             context,
             accepted,
             given_up,
+            max_bytes,
             restoring: Arc::default(),
         })
     }
@@ -142,10 +139,11 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// Returns an error if a majority of the replicas did not store the delivery within 20 s. The
-    /// delivery may still be stored later, so a retry must use the same id.
+    /// Returns an error if the stream is full, or if a majority of the replicas did not store the
+    /// delivery within 20 s. The delivery may still be stored later, so a retry must use the same
+    /// id.
     pub(crate) async fn accept(&self, id: &str, key: &str, body: Bytes) -> Result<bool, BoxError> {
-        self.publish(ACCEPTED_SUBJECT, id, key, body).await
+        self.publish(ACCEPTED, id, key, body).await
     }
 
     /// Stores a delivery that the workers gave up on in the separate stream for such deliveries.
@@ -154,12 +152,12 @@ impl Streams {
     ///
     /// Returns an error for the same reasons as [`accept`](Self::accept).
     pub(crate) async fn give_up(&self, id: &str, key: &str, body: Bytes) -> Result<bool, BoxError> {
-        self.publish(GIVEN_UP_SUBJECT, id, key, body).await
+        self.publish(GIVEN_UP, id, key, body).await
     }
 
     async fn publish(
         &self,
-        subject: &'static str,
+        stream: &'static Settings,
         id: &str,
         key: &str,
         body: Bytes,
@@ -170,9 +168,9 @@ impl Streams {
             headers.insert(NATS_MESSAGE_ID, encode(id));
             headers.insert(KEY, encode(key));
             let published = async {
-                let publication = self
-                    .context
-                    .publish_with_headers(subject, headers, body.clone());
+                let publication =
+                    self.context
+                        .publish_with_headers(stream.subject, headers, body.clone());
                 publication.await?.await
             };
             let error = match published.await {
@@ -181,6 +179,16 @@ impl Streams {
             };
             if error.kind() == PublishErrorKind::StreamNotFound {
                 self.restore();
+            }
+            // Space is made only by an operator, or when the oldest deliveries expire.
+            let text = causes(&error);
+            if text.contains("maximum bytes exceeded") || text.contains("maximum messages exceeded")
+            {
+                let name = stream.name;
+                return Err(format!(
+                    "{name} is full ({text}): see \"Disk space\" in the README of this example"
+                )
+                .into());
             }
             // Publishing again is safe, because NATS recognizes the id of a message that it has
             // already stored.
@@ -221,14 +229,17 @@ impl Streams {
     /// A publication also finds no stream while the cluster elects a leader, so this function first
     /// asks the cluster which streams exist.
     fn restore(&self) {
+        let Some(max_bytes) = self.max_bytes else {
+            return;
+        };
         let Ok(guard) = self.restoring.clone().try_lock_owned() else {
             return;
         };
         let context = self.context.clone();
         tokio::spawn(async move {
-            for (name, subject) in [(ACCEPTED, ACCEPTED_SUBJECT), (GIVEN_UP, GIVEN_UP_SUBJECT)] {
-                if let Err(error) = create_if_vanished(&context, name, subject).await {
-                    warn!(error, "cannot look up or recreate {name}");
+            for settings in [ACCEPTED, GIVEN_UP] {
+                if let Err(error) = create_if_vanished(&context, settings, max_bytes).await {
+                    warn!(error, "cannot look up or recreate {}", settings.name);
                 }
             }
             sleep(4 * RETRY_PAUSE).await;
@@ -292,66 +303,4 @@ fn parse(urls: &str) -> io::Result<(Vec<ServerAddr>, ConnectOptions)> {
         servers.push(ServerAddr::from_url(url)?);
     }
     Ok((servers, options))
-}
-
-async fn create_if_vanished(context: &Context, name: &str, subject: &str) -> Result<(), BoxError> {
-    let Err(error) = context.get_stream(name).await else {
-        return Ok(());
-    };
-    match error.kind() {
-        GetStreamErrorKind::JetStream(error)
-            if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-        {
-            create(context, name, subject).await?;
-            warn!("{name} had vanished along with its events, so it was recreated");
-            Ok(())
-        }
-        _ => Err(error.into()),
-    }
-}
-
-/// Returns the stream, creating it with three replicas if it does not exist, and changing its other
-/// settings if they are different.
-async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
-    let config = |num_replicas| Config {
-        name: name.into(),
-        subjects: vec![subject.into()],
-        num_replicas,
-        duplicate_window: DUPLICATE_WINDOW,
-        max_age: MAX_AGE,
-        // A full stream rejects new deliveries, which SoundHash then retries. By default, NATS
-        // would delete the oldest deliveries instead, although they have already been accepted.
-        discard: DiscardPolicy::New,
-        ..Config::default()
-    };
-    let stream = match context.get_or_create_stream(config(REPLICAS)).await {
-        Err(error) if is_not_clustered(error.kind()) => {
-            warn!(
-                "NATS runs without a cluster: {name} has only one replica, so a failed disk loses \
-                 its deliveries"
-            );
-            context.get_or_create_stream(config(1)).await?
-        }
-        stream => stream?,
-    };
-    // The stream may have been created by another version, or by hand.
-    let existing = &stream.cached_info().config;
-    let wanted = Config {
-        duplicate_window: DUPLICATE_WINDOW,
-        max_age: MAX_AGE,
-        discard: DiscardPolicy::New,
-        ..existing.clone()
-    };
-    if wanted != *existing {
-        context.update_stream(&wanted).await?;
-        warn!("the settings of {name} were different, and have been changed");
-    }
-    Ok(stream)
-}
-
-fn is_not_clustered(error: CreateStreamErrorKind) -> bool {
-    // JSStreamReplicasNotSupportedErr: "replicas > 1 not supported in non-clustered mode".
-    const REPLICAS_NOT_SUPPORTED: u64 = 10074;
-    matches!(error, CreateStreamErrorKind::JetStream(error)
-        if error.error_code().0 == REPLICAS_NOT_SUPPORTED)
 }

@@ -17,6 +17,7 @@ const CONCURRENCY: usize = 8;
 /// The number of attempts before an event is given up on: one immediately, then one after each
 /// delay of 1, 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
+const LONGEST_PAUSE: Duration = Duration::from_secs(256);
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
@@ -89,7 +90,16 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {
             let error = given_up.err().map(|error| error.to_string());
-            streams.give_up(&id, &key, message.payload.clone()).await?;
+            let body = message.payload.clone();
+            if let Err(error) = streams.give_up(&id, &key, body).await {
+                // Without a pause, such events would occupy the workers forever.
+                let pause_s = LONGEST_PAUSE.as_secs();
+                error!(
+                    key,
+                    attempt, error, pause_s, "cannot be given up, so it is tried again"
+                );
+                return message.ack_with(AckKind::Nak(Some(LONGEST_PAUSE))).await;
+            }
             error!(key, attempt, error, "given up");
             return message.double_ack_with(AckKind::Term).await;
         }

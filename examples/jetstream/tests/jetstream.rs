@@ -13,9 +13,9 @@ use std::{
 };
 
 use async_nats::jetstream::{
-    self,
+    self, Context,
     consumer::{AckPolicy, pull},
-    stream::Stream,
+    stream::{Config, DiscardPolicy, Stream},
 };
 use serde_json::{Value, json};
 use soundhash_webhook_tests::{
@@ -99,38 +99,219 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// A URL with a port that nothing listens on. The password in the URL must not be printed.
 const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Waits until the cluster has elected its leaders, and creates streams with one replica.
+async fn create_by_hand(cluster: &NatsCluster, max_age: Duration) -> Context {
+    let urls: Vec<_> = cluster.urls.split(',').map(str::to_owned).collect();
+    let mut options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    options = options.connection_timeout(PATIENCE);
+    let context = jetstream::new(options.connect(urls).await.unwrap());
+    for (name, subject) in [
+        ("SOUNDHASH", "soundhash.accepted"),
+        ("SOUNDHASH_GIVEN_UP", "soundhash.given_up"),
+    ] {
+        let by_hand = Config {
+            name: name.into(),
+            subjects: vec![subject.into()],
+            max_messages: 5,
+            max_age,
+            ..Config::default()
+        };
+        while let Err(error) = context.create_stream(&by_hand).await {
+            println!("the cluster is not ready yet: {error}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+    context
+}
+
+async fn config(context: &Context, stream: &str) -> Config {
+    let mut stream = context.get_stream(stream).await.unwrap();
+    stream.info().await.unwrap().config.clone()
+}
+
 /// Someone may have created the stream by hand, with a default that deletes accepted events.
 #[tokio::test]
 async fn the_settings_of_a_stream_that_exists_are_changed() {
     let cluster = NatsCluster::start();
-    let urls: Vec<_> = cluster.urls.split(',').map(str::to_owned).collect();
-    let mut options = async_nats::ConnectOptions::new().retry_on_initial_connect();
-    options = options.connection_timeout(PATIENCE);
-    let client = options.connect(urls).await.unwrap();
-    let context = jetstream::new(client);
-    let by_hand = jetstream::stream::Config {
-        name: "SOUNDHASH".into(),
-        subjects: vec!["soundhash.accepted".into()],
-        max_messages: 5,
-        ..Default::default()
-    };
-    while let Err(error) = context.create_stream(&by_hand).await {
-        println!("the cluster is not ready yet: {error}");
-        sleep(Duration::from_millis(200)).await;
-    }
+    let context = create_by_hand(&cluster, DAY).await;
+    let body = event("before");
+    let published = context.publish("soundhash.accepted", body.into()).await;
+    published.unwrap().await.unwrap();
     let receiver = Receiver::listening(&mut program("receive", &cluster));
-    let mut stream = context.get_stream("SOUNDHASH").await.unwrap();
-    let config = &stream.info().await.unwrap().config;
-    assert_eq!(config.discard, jetstream::stream::DiscardPolicy::New);
-    assert_eq!(config.max_age.as_secs(), 30 * 24 * 60 * 60);
-    assert_eq!(config.max_messages, 5);
+    for stream in ["SOUNDHASH", "SOUNDHASH_GIVEN_UP"] {
+        let config = config(&context, stream).await;
+        assert_eq!(config.discard, DiscardPolicy::New);
+        assert_eq!(config.max_age, 30 * DAY);
+        assert_eq!(config.max_messages, 5);
+        // An event on a single disk could be lost.
+        assert_eq!(config.num_replicas, 3);
+        let gib = if stream == "SOUNDHASH" { 4 } else { 1 };
+        assert_eq!(config.max_bytes, gib << 30);
+    }
     // What does not fit is not accepted.
     let mut statuses = HashMap::new();
-    for id in 0..6 {
+    for id in 0..5 {
         let status = deliver(&receiver.url(), &event(&id.to_string())).await;
         *statuses.entry(status.unwrap()).or_insert(0) += 1;
     }
-    assert_eq!(statuses, HashMap::from([(202, 5), (503, 1)]));
+    assert_eq!(statuses, HashMap::from([(202, 4), (503, 1)]));
+    let mut worker = Worker::start(&cluster);
+    for id in ["before", "0", "1", "2", "3"] {
+        eventually("it is handled", || worker.times(id) == 1).await;
+    }
+}
+
+/// If the program applied these settings, NATS would delete events at once, including events that
+/// have not been handled.
+#[tokio::test]
+async fn settings_that_delete_events_are_not_applied() {
+    const DAYS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+    let cluster = NatsCluster::start();
+    let context = create_by_hand(&cluster, DAYS).await;
+    for subject in ["soundhash.accepted", "soundhash.given_up"] {
+        let event = event(&"x".repeat(1000));
+        let published = context.publish(subject, event.into()).await;
+        published.unwrap().await.unwrap();
+    }
+    let before = config(&context, "SOUNDHASH").await;
+    let given_up = config(&context, "SOUNDHASH_GIVEN_UP").await;
+    // These roles change nothing at all.
+    run("given-up", &cluster);
+    assert_eq!(config(&context, "SOUNDHASH").await, before);
+    assert_eq!(config(&context, "SOUNDHASH_GIVEN_UP").await, given_up);
+    run("rerun", &cluster);
+    assert_eq!(config(&context, "SOUNDHASH").await, before);
+    assert_eq!(config(&context, "SOUNDHASH_GIVEN_UP").await, given_up);
+
+    let mut program = program("receive", &cluster);
+    program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "1000");
+    let mut receiver = Receiver::listening(&mut program);
+    let after = config(&context, "SOUNDHASH").await;
+    assert_eq!((after.max_age, after.max_bytes), (DAYS, -1));
+    assert_eq!(after.discard, DiscardPolicy::New);
+    let mut stream = context.get_stream("SOUNDHASH").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 2);
+    let log = receiver.process.log();
+    for command in [
+        "`nats stream edit SOUNDHASH --max-age=2592000s` does so, and deletes",
+        "`nats stream edit SOUNDHASH --max-bytes=1000` deletes",
+        "`nats stream edit SOUNDHASH_GIVEN_UP --max-age=2592000s` does so, and deletes",
+    ] {
+        assert!(log.contains(command), "{command}: {log}");
+    }
+    // The stream that is empty can have any size.
+    let given_up = config(&context, "SOUNDHASH_GIVEN_UP").await;
+    assert_eq!(given_up.max_bytes, 250);
+}
+
+/// The servers have just enough space for both streams. If a stream used it up, NATS would stop the
+/// stream, so that the workers would get no events either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_rejects_events_and_the_workers_go_on() {
+    const LARGE: usize = 100;
+    let cluster = NatsCluster::start_with("max_file_store: 1500000");
+    let start = |role, max_bytes| {
+        let mut program = program(role, &cluster);
+        program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", max_bytes);
+        program
+    };
+    let mut receiver = Receiver::listening(&mut start("receive", "1000000"));
+    let url = receiver.url();
+    // More than the second stream can store. None of them is an event.
+    for number in 0..LARGE {
+        let body = format!("[\"{number} {}\"]", "x".repeat(5000));
+        assert_eq!(deliver(&url, body.as_bytes()).await, Some(202));
+    }
+    let mut accepted = Vec::new();
+    let rejected = loop {
+        let id = format!("{} {}", accepted.len(), "x".repeat(20_000));
+        let start = Instant::now();
+        match deliver(&url, &event(&id)).await {
+            Some(202) => accepted.push(id),
+            status => {
+                assert_eq!(status, Some(503));
+                assert!(start.elapsed() < Duration::from_secs(10), "retried in vain");
+                break id;
+            }
+        }
+    };
+    assert!(accepted.len() > 10, "{}", accepted.len());
+    receiver.process.wait_for_log("SOUNDHASH is full");
+    // SoundHash's copy of an event that is stored needs no space.
+    assert_eq!(deliver(&url, &event(&accepted[0])).await, Some(202));
+
+    let process = Process::start(&mut start("work", "1000000"));
+    let lines = Vec::new();
+    let mut worker = Worker { process, lines };
+    let start_of_work = Instant::now();
+    eventually("all are handled", || {
+        accepted.iter().all(|id| worker.times(id) == 1)
+    })
+    .await;
+    assert!(
+        start_of_work.elapsed() < Duration::from_secs(15),
+        "blocked by others"
+    );
+    let line = worker.process.wait_for_log("cannot be given up");
+    assert!(line.contains("SOUNDHASH_GIVEN_UP is full"), "{line}");
+    // Those that could not be moved wait for space.
+    let given_up = String::from_utf8(run("given-up", &cluster).stdout).unwrap();
+    let given_up = given_up.lines().count();
+    assert!((10..LARGE).contains(&given_up), "{given_up}");
+    let stream = stream(&cluster).await;
+    let pending = stream.consumer_info("workers").await.unwrap();
+    assert_eq!(pending.num_ack_pending, LARGE - given_up);
+
+    // A larger stream accepts events again.
+    let receiver = Receiver::listening(&mut start("receive", "1150000"));
+    assert_eq!(deliver(&receiver.url(), &event(&rejected)).await, Some(202));
+    eventually("it is handled", || worker.times(&rejected) == 1).await;
+}
+
+/// Each start says what happens to events on a single server.
+#[tokio::test]
+async fn a_single_server_is_enough_if_it_has_space() {
+    let folder = format!("soundhash-webhook-nats-{}-single", process::id());
+    let folder = env::temp_dir().join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("nats.conf");
+    let settings = format!(
+        "store_dir: \"{}\", max_file_store: 1000000",
+        folder.display()
+    );
+    fs::write(
+        &config,
+        format!("listen: \"127.0.0.1:-1\"\njetstream {{ {settings} }}\n"),
+    )
+    .unwrap();
+    let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
+    let line = server.wait_for_log("Listening for client connections");
+    let url = format!("nats://{}", line.rsplit(' ').next().unwrap());
+    let mut receiver = Process::start(&mut program_at("receive", &url));
+    let line = receiver.wait_for_log("max_file_store");
+    assert!(line.contains("4294967296 bytes that SOUNDHASH"), "{line}");
+    assert!(line.contains("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES"), "{line}");
+    drop(receiver);
+
+    let mut program = program_at("receive", &url);
+    for max_bytes in ["many", "-1", "0"] {
+        program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", max_bytes);
+        let output = program.output().unwrap();
+        assert!(!output.status.success());
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES"), "{log}");
+    }
+    program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "800000");
+    for id in ["a", "b"] {
+        let mut receiver = Receiver::listening(&mut program);
+        assert_eq!(deliver(&receiver.url(), &event(id)).await, Some(202));
+        let log = receiver.process.log();
+        assert!(log.contains("From one server to three"), "{log}");
+    }
+    drop(server);
+    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
