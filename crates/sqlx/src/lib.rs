@@ -150,8 +150,9 @@
 //!   [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all other
 //!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
-//!   machine vanishes does not keep its events locked forever. Its idle connections stay open
-//!   for two hours by default. To close them sooner, set `tcp_keepalives_idle` to a minute or less.
+//!   machine vanishes does not keep its events locked forever. Its idle connections stay open for
+//!   two hours by default. To close them sooner, set `tcp_keepalives_idle = 30`,
+//!   `tcp_keepalives_interval = 10` and `tcp_keepalives_count = 3`.
 //! - **Connections that hang.** A proxy may keep a connection open after its server has gone, and
 //!   sqlx waits for a reply without a time limit. If a connection hangs during one of this crate's
 //!   own statements, the crate gives it up, after five minutes at the latest. The server may still
@@ -159,7 +160,7 @@
 //!   occupies more of the server's connections than its `max_connections`, and more as long as this
 //!   lasts. Set a `CONNECTION LIMIT` for the role, so that other roles keep theirs. The server
 //!   counts a connection whose peer has vanished until it notices that, so choose several times the
-//!   size of the pools, and set `tcp_keepalives_idle`, too. sqlx also pings each connection before
+//!   size of the pools, and set the keepalives above. sqlx also pings each connection before
 //!   returning it to the pool. Limit that ping, too, which also closes a connection on which a
 //!   transaction may still begin:
 //!
@@ -182,7 +183,7 @@
 //!   # }
 //!   ```
 //! - **Other clients.** Anyone who can insert rows into the table can make an event a duplicate that
-//!   is never handled. If a service such as PostgREST publishes the schema `public`, use another
+//!   is never handled. If a service such as `PostgREST` publishes the schema `public`, use another
 //!   [`schema`](EventLog::schema).
 //! - **Archiving.** If you rename the table, rename its indexes, too. Otherwise, the new table that
 //!   `migrate` creates has none, and `list` and `purge` read all of it.

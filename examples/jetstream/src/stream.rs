@@ -42,6 +42,8 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The pause after a reconnection that a message caused.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
 /// The header with the event's key, which stays the same when a delivery is moved back to the
 /// workers. The key is percent-encoded, because the sender chooses it.
@@ -62,6 +64,8 @@ pub(crate) struct Streams {
     max_bytes: Option<i64>,
     /// Locked while a task recreates streams that have vanished.
     restoring: Arc<Mutex<()>>,
+    /// Locked while a task reconnects.
+    reconnecting: Arc<Mutex<()>>,
 }
 
 impl Streams {
@@ -123,6 +127,7 @@ impl Streams {
             given_up,
             max_bytes,
             restoring: Arc::default(),
+            reconnecting: Arc::default(),
         })
     }
 
@@ -180,8 +185,12 @@ impl Streams {
             if error.kind() == PublishErrorKind::StreamNotFound {
                 self.restore();
             }
-            // Space is made only by an operator, or when the oldest deliveries expire.
             let text = causes(&error);
+            // A client learns the limit only when it connects, and it may have been raised since.
+            if text.contains("Payload size limit") {
+                self.reconnect();
+            }
+            // Space is made only by an operator, or when the oldest deliveries expire.
             if text.contains("maximum bytes exceeded") || text.contains("maximum messages exceeded")
             {
                 let name = stream.name;
@@ -243,6 +252,20 @@ impl Streams {
                 }
             }
             sleep(4 * RETRY_PAUSE).await;
+            drop(guard);
+        });
+    }
+
+    fn reconnect(&self) {
+        let Ok(guard) = self.reconnecting.clone().try_lock_owned() else {
+            return;
+        };
+        let client = self.context.client();
+        tokio::spawn(async move {
+            if let Err(error) = client.force_reconnect().await {
+                warn!(%error, "cannot reconnect");
+            }
+            sleep(RECONNECT_PAUSE).await;
             drop(guard);
         });
     }

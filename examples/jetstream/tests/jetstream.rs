@@ -310,6 +310,25 @@ async fn a_single_server_is_enough_if_it_has_space() {
         let log = receiver.process.log();
         assert!(log.contains("From one server to three"), "{log}");
     }
+
+    // An operator lowers the size of a message, and corrects the mistake while a delivery waits.
+    let receiver = Receiver::listening(&mut program);
+    let listen = url.strip_prefix("nats://").unwrap();
+    let set_payload = |bytes: u32| {
+        let listen = format!("listen: \"{listen}\"\nmax_payload: {bytes}\n");
+        fs::write(&config, format!("{listen}jetstream {{ {settings} }}\n")).unwrap();
+        server.signal("HUP");
+    };
+    set_payload(65_536);
+    let receiver_url = receiver.url();
+    let big = format!(
+        r#"{{"id": "big", "type": "a", "data": "{}"}}"#,
+        "x".repeat(100_000)
+    );
+    let delivery = tokio::spawn(async move { deliver(&receiver_url, big.as_bytes()).await });
+    sleep(Duration::from_secs(3)).await;
+    set_payload(1_048_576);
+    assert_eq!(delivery.await.unwrap(), Some(202));
     drop(server);
     let _ = fs::remove_dir_all(folder);
 }

@@ -81,13 +81,12 @@ pub async fn serve_webhook(webhook: MethodRouter, stop: CancellationToken) -> Re
     let secret = secret()?;
     let (server, url) = listen("/webhooks/soundhash").await?;
     let send = format!("soundhash-webhook send --url {url}");
-    match env::var_os(SECRET) {
-        // The log must not contain a delivery that is signed with this secret.
-        Some(_) => info!("try it:\n{send}"),
-        None => {
-            info!("try it:\n{}", curl(&url, &secret));
-            info!("or:\n{SECRET}={TEST_SECRET} {send}");
-        }
+    // The log must not contain a delivery that is signed with the user's secret.
+    if env::var_os(SECRET).is_some() {
+        info!("try it:\n{send}");
+    } else {
+        info!("try it:\n{}", curl(&url, &secret));
+        info!("or:\n{SECRET}={TEST_SECRET} {send}");
     }
     let app = app(webhook, secret);
     server.serve(app, stop.cancelled_owned()).await;
