@@ -2,8 +2,11 @@
 # and passes them on:
 #
 #   docker build --tag soundhash-webhook .
-#   docker run --env SOUNDHASH_WEBHOOK_SECRET --publish 3000:3000 soundhash-webhook \
-#       listen --addr 0.0.0.0:3000 --inspect off --forward http://app:8080/hooks
+#   docker run --env SOUNDHASH_WEBHOOK_SECRET --publish 3000:3000 --stop-timeout 40 \
+#       soundhash-webhook listen --addr 0.0.0.0:3000 --inspect off --forward http://app:8080/hooks
+#
+# The command waits up to 30 s for the responses of the service before it stops, so the container needs
+# a longer time than that. The default is 10 s in Docker, and 30 s in Kubernetes.
 FROM rust:1-slim-bookworm AS build
 WORKDIR /source
 COPY . .
@@ -20,4 +23,6 @@ COPY --from=build /install/bin/soundhash-webhook /usr/local/bin/
 USER 10001
 EXPOSE 3000
 ENTRYPOINT ["soundhash-webhook"]
-CMD ["listen", "--addr", "0.0.0.0:3000", "--inspect", "off"]
+# Without arguments, the container prints the help and fails. `listen` without `--forward` would
+# accept deliveries and discard them.
+CMD []

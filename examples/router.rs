@@ -63,14 +63,16 @@ async fn found(
     respond_after(format!("found: {}", matches.join(", "))).await
 }
 
-/// Handles other event types, as well as authentic deliveries that cannot be parsed. The latter are
-/// accepted too, because if they were rejected, SoundHash would just send the same body again.
+/// Prints other events, as well as the bodies of authentic deliveries that cannot be parsed. The
+/// latter are accepted too, because if they were rejected, SoundHash would just send the same body
+/// again. An accepted delivery does not come again, so its body is printed.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => example_program::receive(event).await,
         Err(rejection) => {
-            let bytes = delivery.body().len();
-            respond_after(format!("kept {bytes} bytes: {rejection}")).await
+            // `Debug` keeps every byte, even if it is not UTF-8.
+            let body = delivery.body();
+            respond_after(format!("cannot parse {body:?}: {rejection}")).await
         }
     }
 }

@@ -27,6 +27,9 @@ use soundhash_webhook_server::Server;
 use tokio::{net::TcpListener, time::sleep};
 use tracing::info;
 
+const ADDR: &str = "SOUNDHASH_WEBHOOK_METRICS_ADDR";
+const DEFAULT_ADDR: &str = "127.0.0.1:9464";
+
 /// The histogram buckets for durations: the smallest are for hashing, the middle ones for a
 /// networked store, and the largest for slow senders.
 const SECONDS: [f64; 10] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 30.0];
@@ -56,8 +59,10 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
         .install_recorder()?;
-    let addr = example_program::variable("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:9464");
-    let listener = TcpListener::bind(addr).await?;
+    let addr = example_program::variable(ADDR, DEFAULT_ADDR);
+    let listener = TcpListener::bind(&addr).await;
+    let listener = listener
+        .map_err(|error| example_program::cannot_listen(ADDR, &addr, DEFAULT_ADDR, error))?;
     info!("metrics at http://{}/metrics", listener.local_addr()?);
     let server = Server::new(listener).max_connections(16);
     tokio::spawn(keep_small(metrics.clone()));

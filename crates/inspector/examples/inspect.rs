@@ -18,6 +18,9 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_inspector::Inspector;
 
+const INSPECTOR: &str = "SOUNDHASH_WEBHOOK_INSPECTOR";
+const DEFAULT_INSPECTOR: &str = "127.0.0.1:4040";
+
 /// Replace this with your application's logic.
 async fn receive(event: Event) -> String {
     format!("received {}", event.event_type())
@@ -30,8 +33,11 @@ fn main() -> ExitCode {
         let text = example_program::variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
         let (server, url) = example_program::listen("/webhooks/soundhash").await?;
         let inspector = Inspector::new().with_secret(text).webhook_url(&url);
-        let page = example_program::variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040");
-        let page = inspector.bind(page).await?;
+        let addr = example_program::variable(INSPECTOR, DEFAULT_INSPECTOR);
+        let page = inspector.bind(&addr).await;
+        let page = page.map_err(|error| {
+            example_program::cannot_listen(INSPECTOR, &addr, DEFAULT_INSPECTOR, error)
+        })?;
         tracing::info!("inspector: {}", page.url());
 
         let app = Router::new()

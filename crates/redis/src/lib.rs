@@ -132,7 +132,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// # TLS
 ///
 /// For `rediss://` URLs, depend on the same version of the `redis` crate and enable its
-/// `tokio-rustls-comp` or `tokio-native-tls-comp` feature.
+/// `tokio-rustls-comp` or `tokio-native-tls-comp` feature. With `tokio-rustls-comp`, also depend on
+/// the same version of `rustls` and enable its `ring` or `aws_lc_rs` feature. Otherwise,
+/// [`connect`](Self::connect) panics.
 #[derive(Clone)]
 pub struct RedisStore {
     shared: Arc<Shared>,

@@ -20,6 +20,8 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+const DATABASE: &str = "events.db";
+
 /// The maximum time for closing the database. A delivery can still use the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,7 @@ async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
 
 async fn open() -> Result<(SqlitePool, EventLog<Sqlite>), BoxError> {
     let options = SqliteConnectOptions::new()
-        .filename("events.db")
+        .filename(DATABASE)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .busy_timeout(Duration::from_secs(5));
@@ -75,7 +77,10 @@ fn main() -> ExitCode {
         let Some(opened) = stop.run_until_cancelled(open()).await else {
             return Ok(());
         };
-        let (pool, log) = opened?;
+        let (pool, log) = opened.map_err(|error| {
+            let causes = example_program::causes(&*error);
+            format!("cannot open {DATABASE} in the current directory: {causes}")
+        })?;
         let served = example_program::serve_webhook(post(receive).with_state(log), stop).await;
         // SQLite then removes its `-wal` file, which it would otherwise apply to a backup that you
         // restore.

@@ -1,6 +1,14 @@
 //! The application: its state, its routes and its database.
 
-use std::time::Duration;
+use std::{
+    error::Error,
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -45,17 +53,30 @@ pub struct AppState {
     writer: SqlitePool,
     log: EventLog<Sqlite>,
     metrics: PrometheusHandle,
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl AppState {
-    /// Opens the database file, and creates the tables.
+    /// Opens the database, and creates the tables. `database` is the name of an SQLite file, or its
+    /// URL.
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be opened or is not a database.
-    pub async fn open(file: &str, metrics: PrometheusHandle) -> Result<Self, BoxError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
+    /// Returns an error if `database` is the URL of another database, or if the file cannot be opened
+    /// or is not a database.
+    pub async fn open(database: &str, metrics: PrometheusHandle) -> Result<Self, BoxError> {
+        let options = options(database)?;
+        let file = options.get_filename().to_owned();
+        let opened = Self::open_with(options, metrics).await;
+        opened
+            .map_err(|error| format!("cannot open {}: {}", file.display(), causes(&*error)).into())
+    }
+
+    async fn open_with(
+        options: SqliteConnectOptions,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, BoxError> {
+        let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(Duration::from_secs(5));
@@ -73,7 +94,14 @@ impl AppState {
             writer,
             log,
             metrics,
+            is_stopping: Arc::default(),
         })
+    }
+
+    /// Makes the health check fail, so that a load balancer chooses another instance while this one
+    /// completes its last requests.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Closes the database, so that SQLite removes its `-wal` file. Otherwise, SQLite would apply
@@ -86,6 +114,36 @@ impl AppState {
         };
         let _ = timeout(CLOSE_TIMEOUT, close).await;
     }
+}
+
+/// Parses the name of an SQLite file, or its URL. The command `soundhash-webhook` takes only a URL,
+/// and both must open the same file.
+fn options(database: &str) -> Result<SqliteConnectOptions, BoxError> {
+    if database.starts_with("sqlite:") {
+        return Ok(database.parse()?);
+    }
+    let (scheme, rest) = database.split_once(':').unwrap_or_default();
+    // A single letter is a drive in Windows.
+    let is_scheme = scheme.len() > 1 && scheme.bytes().all(|it| it.is_ascii_alphabetic());
+    if is_scheme || rest.starts_with("//") {
+        // The error does not repeat the URL, which can contain a password.
+        return Err(
+            "this URL is not of an SQLite database: use sqlite:FILE, or a file name".into(),
+        );
+    }
+    Ok(SqliteConnectOptions::new().filename(database))
+}
+
+/// Returns an error's text with its causes.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = iter::successors(error.source(), |error| (*error).source());
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 // These impls let a handler take only the part of the state that it needs.
@@ -196,11 +254,14 @@ async fn list(State(reader): State<SqlitePool>) -> Result<Json<Vec<String>>, Sta
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Responds with 503 if the database cannot be read, so that a load balancer chooses another
-/// instance.
-async fn healthz(State(reader): State<SqlitePool>) -> StatusCode {
+/// Responds with 503 if the database cannot be read or the program is stopping, so that a load
+/// balancer chooses another instance.
+async fn healthz(State(state): State<AppState>) -> StatusCode {
+    if state.is_stopping.load(Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     let read = sqlx::query("SELECT title FROM titles LIMIT 1");
-    match read.execute(&reader).await {
+    match read.execute(&state.reader).await {
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -9,7 +9,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | must be set |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the private address of the metrics and the health check | `127.0.0.1:9464` |
-//! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
+//! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file, or its URL, such as `sqlite:application.db` | `application.db` |
 //! | `RUST_LOG` | the filter of the log | `info,h2=error,sqlx=error` |
 
 use std::{env, future::pending, io, time::Duration};
@@ -24,6 +24,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing_subscriber::EnvFilter;
+
+const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 /// The buckets for durations, which range from hashing a body to waiting for a slow sender.
 const SECONDS: [f64; 10] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 30.0];
@@ -53,8 +55,8 @@ async fn main() -> Result<(), BoxError> {
         .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
         .install_recorder()?;
     tokio::spawn(keep_small(metrics.clone()));
-    let file = variable("SOUNDHASH_WEBHOOK_DATABASE", "application.db");
-    let state = AppState::open(&file, metrics).await?;
+    let state = AppState::open(&variable(DATABASE, "application.db"), metrics).await;
+    let state = state.map_err(|error| format!("{DATABASE}: {error}"))?;
     let listener = bind("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:9464").await?;
     tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
     let server = Server::new(listener).max_connections(16);
@@ -64,6 +66,11 @@ async fn main() -> Result<(), BoxError> {
         "listening on http://{}/webhooks/soundhash",
         listener.local_addr()?
     );
+    let stopping = state.clone();
+    let shutdown = async move {
+        shutdown.await;
+        stopping.stop();
+    };
     Server::new(listener)
         .serve(app(secret, state.clone()), shutdown)
         .await;

@@ -25,11 +25,14 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_application_example::{AppState, app, internal};
 use soundhash_webhook_tests::{
-    process::{Output, Process, Receiver},
+    process::{Output, Process, Receiver, begin, exchange, response_head, status},
     requests,
 };
 use sqlx::SqlitePool;
-use tokio::time::timeout;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
 use tower::ServiceExt;
 
 const SECRET: &str = "whsec_test";
@@ -306,4 +309,76 @@ async fn events_are_stored_in_the_default_file_if_the_variable_is_empty() {
     let memory = command.env("SOUNDHASH_WEBHOOK_DATABASE", ":memory:");
     let (status, _, log) = Process::start(memory).ended();
     assert!(!status.success() && log.contains("not in a file"), "{log}");
+}
+
+/// The command `soundhash-webhook` takes the URL from the same variable.
+#[tokio::test]
+async fn a_url_is_the_same_database_as_its_file() {
+    let file = new_file("url");
+    let song = processed("A song");
+    let urls = [
+        file.clone(),
+        format!("sqlite:{file}"),
+        format!("sqlite://{file}?mode=rwc"),
+    ];
+    for database in urls {
+        let app = application(&database).await;
+        assert_eq!(deliver(&app, &song).await, StatusCode::OK);
+        assert_eq!(get(&app, "/titles").await, r#"["A song"]"#, "{database}");
+    }
+}
+
+#[test]
+fn a_wrong_database_stops_the_program_and_creates_no_file() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wrong-database");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    for (database, cause) in [
+        (
+            "postgres://soundhash:s3cret@localhost/soundhash",
+            "sqlite:FILE",
+        ),
+        ("postgresql:///soundhash", "sqlite:FILE"),
+        ("mysql:soundhash", "sqlite:FILE"),
+        ("sqlite:application.db?password=s3cret", "password"),
+        ("sqlite::memory:", "not in a file"),
+        ("missing/application.db", "missing/application.db: "),
+        ("sqlite:missing/application.db", "missing/application.db: "),
+    ] {
+        let mut command = program("unused");
+        command.env("SOUNDHASH_WEBHOOK_DATABASE", database);
+        let (status, _, log) = Process::start(command.current_dir(&folder)).ended();
+        assert!(!status.success(), "{database}: {log}");
+        for part in ["SOUNDHASH_WEBHOOK_DATABASE: ", cause] {
+            assert!(log.contains(part), "{database}: {log}");
+        }
+        assert!(!log.contains("s3cret"), "{database}: {log}");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+/// A load balancer that still got a 200 would choose this instance, whose port is closed.
+#[tokio::test]
+async fn the_health_check_fails_while_the_last_requests_are_completed() {
+    let mut process = Process::start(&mut program("stopping"));
+    let line = process.wait_for_log("metrics at http://");
+    let private = line.split('/').nth(2).unwrap().to_owned();
+    let program = Receiver::of_process(process);
+    let healthz = || async {
+        let head = exchange(&private, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+        status(&head).to_owned()
+    };
+    assert_eq!(healthz().await, "200");
+    let song = processed("A song");
+    let signature = Secret::new(SECRET).sign(song.as_bytes()).to_string();
+    let mut delivery = begin(&program.addr, &requests::head(&signature, song.len())).await;
+    program.process.signal("TERM");
+    while TcpStream::connect(&program.addr).is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(healthz().await, "503");
+    delivery.write_all(song.as_bytes()).await.unwrap();
+    assert_eq!(status(&response_head(&mut delivery).await), "200");
+    let (status, _, log) = program.ended();
+    assert!(status.success(), "{log}");
 }

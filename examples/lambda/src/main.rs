@@ -6,7 +6,12 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret |
-//! | `SOUNDHASH_WEBHOOK_REDIS` | the URL of the Redis server that all instances share |
+//! | `SOUNDHASH_WEBHOOK_REDIS` | the URL of the Redis server that all instances share; `rediss://` for TLS |
+//!
+//! Set the function's timeout to 30 seconds, which is how long SoundHash waits for a response. The
+//! default is 3 seconds. If Redis hangs, the program logs that and responds with 503 after 5 seconds.
+//! With the default, Lambda ends the program before that, and nothing is logged. If the event was
+//! already claimed, its retries get a 503 until the claim expires after a minute.
 //!
 //! Lambda freezes the process after the response, so a spawned task may never run. Do the work
 //! before responding, or put it into a queue. A `MemoryStore` would miss most duplicates, because

@@ -26,6 +26,8 @@ use tokio::{
 };
 
 const SECRET: &str = "whsec_test";
+/// A certificate for 127.0.0.1, its key, and the authority that signed it.
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/cli/tests/tls");
 
 /// A stand-in for Lambda's side of the runtime interface.
 struct Lambda {
@@ -54,7 +56,7 @@ async fn respond(State(runtime): State<Runtime>, _: Path<String>, body: Bytes) -
 }
 
 impl Lambda {
-    async fn start(redis: &RedisServer) -> Self {
+    async fn start(redis: &str) -> Self {
         let (events, receiver) = mpsc::channel(1);
         let (sender, responses) = mpsc::channel(1);
         let runtime: Runtime = Arc::new((Mutex::new(receiver), sender));
@@ -77,7 +79,8 @@ impl Lambda {
                 .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
                 .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
                 .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
-                .env("SOUNDHASH_WEBHOOK_REDIS", redis.url()),
+                .env("SOUNDHASH_WEBHOOK_REDIS", redis)
+                .env("SSL_CERT_FILE", format!("{CERTIFICATES}/ca.pem")),
         );
         Self {
             process,
@@ -124,7 +127,8 @@ fn forms(body: &[u8], signature: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_form_of_event_is_verified_and_each_delivery_is_printed_once() {
     let redis = RedisServer::start();
-    let mut instances = [Lambda::start(&redis).await, Lambda::start(&redis).await];
+    let url = redis.url();
+    let mut instances = [Lambda::start(&url).await, Lambda::start(&url).await];
     let bodies = captures::bodies();
     for body in bodies.values() {
         let signature = signature(body);
@@ -144,4 +148,29 @@ async fn every_form_of_event_is_verified_and_each_delivery_is_printed_once() {
         printed += lines.len();
     }
     assert_eq!(printed, bodies.len());
+}
+
+/// Most hosted Redis servers require TLS.
+#[tokio::test]
+async fn a_redis_server_can_require_tls() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let file = |name: &str| &*format!("{CERTIFICATES}/{name}").leak();
+    let settings = [
+        ["--tls-port", port.clone().leak()],
+        ["--tls-cert-file", file("server.pem")],
+        ["--tls-key-file", file("server.key")],
+        ["--tls-auth-clients", "no"],
+    ];
+    let _redis = RedisServer::start_with(settings.concat().leak());
+    let mut lambda = Lambda::start(&format!("rediss://127.0.0.1:{port}")).await;
+    let bodies = captures::bodies();
+    let body = bodies.values().next().unwrap();
+    for form in forms(body, &signature(body)) {
+        assert_eq!(lambda.call(form.clone()).await, 200, "{form}");
+    }
+    lambda.process.signal("TERM");
+    let (_, lines, log) = lambda.process.ended();
+    assert_eq!(lines.len(), 1, "{log}");
 }

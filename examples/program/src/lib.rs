@@ -144,17 +144,23 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 ///
 /// Returns an error that tells the user what to do if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
-    const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
-    let addr = variable(NAME, "127.0.0.1:3000");
-    let listener = TcpListener::bind(&addr).await.map_err(|error| {
-        format!(
-            "{NAME}: cannot listen on {addr:?}: {error}: set it to a free address of this \
-             machine, such as 127.0.0.1:3000"
-        )
-    })?;
+    let name = "SOUNDHASH_WEBHOOK_ADDR";
+    let default = "127.0.0.1:3000";
+    let addr = variable(name, default);
+    let listener = TcpListener::bind(&addr).await;
+    let listener = listener.map_err(|error| cannot_listen(name, &addr, default, error))?;
     let url = format!("http://{}{path}", listener.local_addr()?);
     info!("listening on {url}");
     Ok((Server::new(listener), url))
+}
+
+/// Returns the error to report when the program cannot listen on the address in `variable`.
+pub fn cannot_listen(variable: &str, addr: &str, default: &str, error: impl Display) -> BoxError {
+    format!(
+        "{variable}: cannot listen on {addr:?}: {error}: set it to a free address of this machine, \
+         such as {default}"
+    )
+    .into()
 }
 
 /// Returns the value of a variable, or `default` if it is not set or empty. A compose file passes an

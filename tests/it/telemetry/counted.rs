@@ -1,6 +1,6 @@
 //! The counters and histograms, and the limits on a sender's influence over their labels.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, net::TcpListener, process::Command, time::Duration};
 
 use axum::{Router, routing::post};
 use http::{Method, StatusCode};
@@ -22,7 +22,7 @@ use tower::ServiceBuilder;
 
 use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, signed, test_event, video};
 use crate::{
-    process::{Receiver, exchange, response_head, status},
+    process::{Receiver, example, exchange, response_head, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -286,6 +286,21 @@ async fn the_example_serves_them_to_prometheus() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line} not in\n{text}");
     }
+}
+
+#[test]
+fn the_example_names_the_address_that_is_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let started = Command::new(example("metrics"))
+        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .env("SOUNDHASH_WEBHOOK_METRICS_ADDR", &taken)
+        .output()
+        .unwrap();
+    let log = String::from_utf8(started.stderr).unwrap();
+    assert_eq!(started.status.code(), Some(1), "{log}");
+    let cause = format!("SOUNDHASH_WEBHOOK_METRICS_ADDR: cannot listen on \"{taken}\": ");
+    assert!(log.contains(&cause), "{log}");
 }
 
 /// Attack: repeat a recorded delivery while nothing requests the metrics.

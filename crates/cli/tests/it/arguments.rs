@@ -104,3 +104,14 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
         ",
     );
 }
+
+/// Without `--forward`, `listen` accepts deliveries and discards them.
+#[test]
+fn the_image_without_arguments_has_wrong_usage() {
+    let image = include_str!("../../../../Dockerfile");
+    let mut instructions = image.lines().map(str::trim);
+    assert!(instructions.any(|line| line == r#"ENTRYPOINT ["soundhash-webhook"]"#));
+    let arguments = instructions.find_map(|line| line.strip_prefix("CMD "));
+    assert_eq!(arguments, Some("[]"));
+    command("").expect(2, "Usage: soundhash-webhook");
+}

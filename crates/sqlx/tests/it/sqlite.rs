@@ -84,3 +84,20 @@ async fn the_stopped_example_leaves_only_the_database() {
         assert_eq!(files, ["events.db"]);
     }
 }
+
+#[test]
+fn the_example_names_the_file_that_it_cannot_open() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exactly_once_fails");
+    fs::create_dir_all(folder.join("events.db")).unwrap();
+    let started = Command::new(example("exactly_once"))
+        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let log = String::from_utf8(started.stderr).unwrap();
+    assert_eq!(started.status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("cannot open events.db in the current directory: "),
+        "{log}"
+    );
+}
