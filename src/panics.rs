@@ -12,8 +12,8 @@ use axum_core::BoxError;
 
 /// Catches a panic in the future, which is not polled again after a panic.
 ///
-/// `AssertUnwindSafe` is sound here, because each caller either resumes the panic or drops
-/// everything that the future has borrowed.
+/// `AssertUnwindSafe` is right here: the panic is either resumed or becomes an error. A store or a
+/// provider that has panicked is called again, as it is after the end of any request that panics.
 pub(crate) async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(

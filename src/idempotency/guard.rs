@@ -2,9 +2,8 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -19,7 +18,10 @@ use super::{
     settings::Settings,
     store::{ClaimToken, IdempotencyStore},
 };
-use crate::telemetry::{self, StoreStep};
+use crate::{
+    panics::panic_as_error,
+    telemetry::{self, StoreStep},
+};
 
 /// The pause before the first retry after a store failure. The pause doubles after each further
 /// failure.
@@ -83,10 +85,13 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
     async fn record(&mut self) -> Result<bool, BoxError> {
         self.attempts += 1;
         if self.completed {
-            let complete = self.store.complete(&self.key, self.token, self.retention);
+            let store = &self.store;
+            let complete = async { store.complete(&self.key, self.token, self.retention).await };
+            let complete = panic_as_error("the store", complete);
             telemetry::store_step(StoreStep::Complete, complete).await
         } else {
-            let release = self.store.release(&self.key, self.token);
+            let release = async { self.store.release(&self.key, self.token).await };
+            let release = panic_as_error("the store", release);
             telemetry::store_step(StoreStep::Release, release).await
         }
     }
@@ -144,11 +149,10 @@ impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
         // and so on.
         let mut end = Box::pin(pending.end());
         // Polling the future once lets a store that never has to wait record the outcome before
-        // `drop` returns, so that an immediate retry does not find the event still in progress.
-        // Panics in the store are caught, because a panic in a destructor during another panic
-        // would abort the process. After a panic, the claim lasts until the lease ends.
-        let poll = || end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(poll)) {
+        // `drop` returns, so that an immediate retry does not find the event still in progress. A
+        // panic of the store does not escape, which would abort the process during another panic.
+        let end_now = end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if end_now.is_pending() {
             runtime.spawn(telemetry::in_current_span(end));
         }
     }

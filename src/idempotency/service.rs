@@ -31,7 +31,7 @@ use crate::{
 /// event before it calls the inner service `S`.
 ///
 /// The inner service can return anything that implements [`IntoResponse`], and its errors and
-/// panics are passed on. If the store panics, the response is a 503, as if it had failed.
+/// panics are passed on. A panic of the store counts as its failure.
 pub struct Idempotency<S, St> {
     inner: S,
     store: Arc<St>,
@@ -104,7 +104,7 @@ where
             if let Some(delivery) = delivery {
                 delivery.detached().store(true, Ordering::Relaxed);
             }
-            // Dropped with this future if the sender hangs up.
+            // Dropped with this future if the sender hangs up or a timeout expires.
             let waiting = Arc::new(());
             let waits = Arc::downgrade(&waiting);
             let task = tokio::spawn(telemetry::detached(async move {

@@ -107,7 +107,8 @@ impl DatabaseArgs {
             return Err(Error::usage(
                 "the database has events of several endpoints, which can hide each other's missing \
                  events. Compare one at a time: `events list --endpoint NAME --since TIME --limit \
-                 1000000 --json | soundhash-webhook reconcile --endpoint ID --recorded -`",
+                 1000000 --json >FILE && soundhash-webhook reconcile --endpoint ID --recorded FILE`. \
+                 If the endpoint had no name before, choose a --since after that.",
             ));
         }
         let records = events.iter().map(|event| Record {

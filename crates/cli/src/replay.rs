@@ -88,8 +88,8 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
     let accepted = report.finish();
     if replayed > 0 {
         output::note(format_args!(
-            "The handler did not run for {replayed} of them, because the application still has the \
-             event (`Idempotent-Replayed`)."
+            "The handler did not run for {replayed} of the deliveries, because the application \
+             already has their events (`Idempotent-Replayed`)."
         ));
     }
     Ok(accepted)

@@ -19,19 +19,19 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Returns a command that runs this line in the shell.
 pub(crate) fn shell(line: &str) -> Command {
-    let (shell, option) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
-    };
-    let mut command = Command::new(shell);
-    command.arg(option);
-    // `cmd` does not understand how `arg` escapes quotes.
     #[cfg(windows)]
-    command.raw_arg(line);
+    {
+        let mut command = Command::new("cmd");
+        // `cmd` does not understand how `arg` escapes quotes. With `/S`, it removes the outer ones.
+        command.args(["/S", "/C"]).raw_arg(format!("\"{line}\""));
+        command
+    }
     #[cfg(not(windows))]
-    command.arg(line);
-    command
+    {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
 }
 
 /// Runs a command with `input` on its standard input. Dropping the future stops the command and its

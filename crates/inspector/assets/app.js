@@ -284,8 +284,9 @@ $('changes-close').addEventListener('click', () => $('changes').close());
 // it on to the other tabs, which read the stream themselves only until they have the first batch.
 const sharing = `inspector of ${document.baseURI}`;
 const channel = new BroadcastChannel(sharing);
-// The server sends something at least every 5 seconds.
-const SILENCE = 15000;
+// The server sends something at least every 5 seconds, but a proxy may pass a stream on only when it
+// ends, which is after 20 seconds.
+const SILENCE = 25000;
 // A browser reconnects by itself, but not after an error status.
 const RETRY = 5000;
 let source = null;
@@ -738,7 +739,7 @@ function code(label, text, properties = {}) {
 function cut(part) {
   if (part.body_whole) return null;
   const text = part.body_bytes && !part.body_kept
-    ? `None of the ${bytes(part.body_bytes)} were kept, because too many requests were in progress at the same time.`
+    ? `The body (${bytes(part.body_bytes)}) was not kept. Either the limit is 0, or too many requests were in progress.`
     : part.body_bytes > part.body_kept
     ? `The first ${bytes(part.body_kept)} of ${bytes(part.body_bytes)} were kept.`
     : 'The body was not read to its end.';
@@ -867,11 +868,11 @@ async function load() {
   hasSecret = state.has_secret;
   $('curl').textContent = state.curl;
   $('copy-curl').addEventListener('click', async event => {
-    const button = event.currentTarget;
-    // The event in the command has an id and a time, so each copy needs new ones.
+    // Some browsers allow a copy only directly in the click.
+    copy(event.currentTarget, $('curl').textContent);
+    // The event in the command has an id and a time, so the next copy needs new ones.
     const { curl } = await ask('state').catch(() => state);
     $('curl').textContent = curl;
-    copy(button, curl);
   });
   $('empty-sample').hidden = !hasSecret;
   $('empty-secret').hidden = hasSecret;

@@ -44,7 +44,8 @@
 //! application's state is therefore dropped only with the records: when every clone of the
 //! [`Inspector`], the task of [`serve`](Inspector::serve) and every [`Subscription`] are gone. If
 //! something waits for that, such as a task that ends when the last sender of its channel is
-//! dropped, call [`Inspector::clear`] after your server has ended:
+//! dropped, call [`Inspector::clear`] after your server has ended. End the page's server first,
+//! because a replay that is in progress adds a record when it ends:
 //!
 //! ```no_run
 //! # async fn run(
@@ -52,9 +53,11 @@
 //! #     listener: tokio::net::TcpListener,
 //! #     app: axum::Router,
 //! #     stop: std::future::Ready<()>,
+//! #     page: tokio::task::JoinHandle<()>,
 //! #     worker: tokio::task::JoinHandle<()>,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+//! page.await?; // `Server::run_until` with the same signal
 //! inspector.clear();
 //! worker.await?;
 //! # Ok(())

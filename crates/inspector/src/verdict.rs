@@ -129,13 +129,14 @@ impl Judgment {
         } else if is_replayed {
             Self::new(Verdict::Duplicate, "The event was handled before.", true)
         } else if !status.is_success() {
-            let who = match status {
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                    "The handler, or the router because no route takes this request,"
-                }
-                _ => "The handler",
+            let code = status.as_u16();
+            let reason = match status {
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => format!(
+                    "The response was {code}: no route takes this request, or the handler \
+                     responded with it."
+                ),
+                _ => format!("The handler responded with {code}."),
             };
-            let reason = format!("{who} responded with {}.", status.as_u16());
             Self::new(Verdict::Failed, reason, true)
         } else {
             Self {

@@ -149,7 +149,7 @@ impl EventFilter {
     }
 
     /// Selects the next page: the events that come after `last` in the list. This replaces
-    /// [`before`](Self::before), which has no effect on further pages.
+    /// [`before`](Self::before), which further pages do not need, because `last` is older.
     pub fn after(mut self, last: &EventSummary) -> Self {
         self.before = (last.received_at, last.key.to_string());
         self

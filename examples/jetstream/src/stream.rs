@@ -4,6 +4,7 @@ use std::{env, io, sync::Arc, time::Duration};
 
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
+    connection::State,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self, Context, ErrorCode,
@@ -42,7 +43,7 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// The pause after a reconnection that a message caused.
+/// The shortest time between two reconnections that this program causes.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
 /// The header with the event's key, which stays the same when a delivery is moved back to the
@@ -186,8 +187,9 @@ impl Streams {
                 self.restore();
             }
             let text = causes(&error);
-            // A client learns the limit only when it connects, and it may have been raised since.
-            if text.contains("Payload size limit") {
+            // A client learns the size of a message and its permissions only when it connects, and
+            // an operator may have corrected them since.
+            if text.contains("Payload size limit") || start.elapsed() >= PUBLISH_DEADLINE / 2 {
                 self.reconnect();
             }
             // Space is made only by an operator, or when the oldest deliveries expire.
@@ -256,11 +258,15 @@ impl Streams {
         });
     }
 
-    fn reconnect(&self) {
+    /// Reconnects in a task, unless the client is reconnecting already or has just done so.
+    pub(crate) fn reconnect(&self) {
         let Ok(guard) = self.reconnecting.clone().try_lock_owned() else {
             return;
         };
         let client = self.context.client();
+        if client.connection_state() != State::Connected {
+            return;
+        }
         tokio::spawn(async move {
             if let Err(error) = client.force_reconnect().await {
                 warn!(%error, "cannot reconnect");

@@ -9,7 +9,7 @@ use soundhash_webhook::{BoxError, Event};
 use tokio::time::{Instant, interval_at, sleep};
 use tracing::{error, info, warn};
 
-use crate::stream::{ACK_WAIT, Streams, id_and_key};
+use crate::stream::{ACK_WAIT, PUBLISH_DEADLINE, Streams, id_and_key};
 
 /// The number of events that a worker handles at a time.
 const CONCURRENCY: usize = 8;
@@ -20,6 +20,8 @@ const ATTEMPTS: i64 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(256);
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// Messages were delivered before an error that comes later than this.
+const LONGEST_FAILURE: Duration = Duration::from_secs(60);
 
 /// Handles an event by printing it. A real worker might charge an account or call another service.
 ///
@@ -37,11 +39,20 @@ async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
 ///
 /// Never returns an error. If the cluster does not respond, the worker keeps trying.
 pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
+    let mut failing_since = None;
     while !stop.is_cancelled() {
+        let start = Instant::now();
         // If the consumer's leader dies, the message stream ends with an error, and another server
         // takes over.
         if let Err(error) = pull(&streams, &stop).await {
             warn!(error, "NATS does not deliver, so the worker tries again");
+            if start.elapsed() >= LONGEST_FAILURE {
+                failing_since = None;
+            }
+            // Subscriptions that the server has withdrawn come back only with a new connection.
+            if failing_since.get_or_insert(start).elapsed() >= PUBLISH_DEADLINE {
+                streams.reconnect();
+            }
             sleep(RESTART_PAUSE).await;
         }
     }

@@ -333,6 +333,56 @@ async fn a_single_server_is_enough_if_it_has_space() {
     let _ = fs::remove_dir_all(folder);
 }
 
+/// A server that withdraws a permission ends the subscriptions of a connection, and does not bring
+/// them back when it grants the permission again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_is_granted_again_is_used_again() {
+    let folder = format!("soundhash-webhook-nats-{}-permission", process::id());
+    let folder = env::temp_dir().join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("nats.conf");
+    let write = |listen: &str, subscribe: &str| {
+        let text = format!(
+            r#"listen: "{listen}"
+            jetstream {{ store_dir: "{}" }}
+            authorization {{ users: [{{
+                user: a, password: p, permissions: {{ publish: ">", subscribe: "{subscribe}" }}
+            }}] }}"#,
+            folder.display()
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("127.0.0.1:-1", ">");
+    let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
+    let line = server.wait_for_log("Listening for client connections");
+    let listen = line.rsplit(' ').next().unwrap();
+    let url = format!("nats://a:p@{listen}");
+    let small = |role| {
+        let mut program = program_at(role, &url);
+        program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "10000000");
+        program
+    };
+    let receiver = Receiver::listening(&mut small("receive"));
+    let process = Process::start(&mut small("work"));
+    let lines = Vec::new();
+    let mut worker = Worker { process, lines };
+    assert_eq!(deliver(&receiver.url(), &event("before")).await, Some(202));
+    eventually("the first event", || worker.times("before") == 1).await;
+
+    write(listen, "none");
+    server.signal("HUP");
+    assert_eq!(deliver(&receiver.url(), &event("during")).await, Some(503));
+    write(listen, ">");
+    server.signal("HUP");
+    let start = Instant::now();
+    while deliver(&receiver.url(), &event("after")).await != Some(202) {
+        assert!(start.elapsed() < PATIENCE, "the receiver does not recover");
+    }
+    eventually("the last event", || worker.times("after") == 1).await;
+    drop(server);
+    let _ = fs::remove_dir_all(folder);
+}
+
 #[test]
 fn a_signal_ends_it_while_it_connects() {
     // This server accepts connections, but never responds.

@@ -71,7 +71,8 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// final page, so the event counts as delivered but is lost. Two authentic requests therefore go to
 /// URLs that could be registered by mistake: the given path with its trailing slash added or
 /// removed, and a path that does not exist. Any response passes except a redirect, and a 2xx to a
-/// request that no layer verified.
+/// request that no layer verified. Over a connection, each 2xx to one of these two fails, because the
+/// check cannot see the layer.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),

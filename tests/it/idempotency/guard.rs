@@ -11,6 +11,7 @@ use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
+use tower::ServiceExt;
 
 use super::support::{
     DUPLICATE, Ends, Faulty, IN_PROGRESS, RUN, Runs, StatusAndKind, app, event, layer, send,
@@ -262,6 +263,21 @@ async fn a_store_that_panics_does_not_panic_in_a_destructor() {
             .err()
             .map(|error| *error.into_panic().downcast::<&str>().unwrap());
         assert_eq!(panic, is_panic.then_some("a middleware panics"));
+        assert_eq!(runs.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_at_the_end_changes_no_response() {
+    for status in [StatusCode::OK, StatusCode::BAD_GATEWAY] {
+        let runs = Runs::default();
+        let store = Ends(|| async { panic!("the store panics") });
+        let app = app(
+            IdempotencyLayer::new(store),
+            runs.then(move |_| async move { status }),
+        );
+        let Ok(response) = app.clone().oneshot(event("a")).await;
+        assert_eq!(response.status(), status);
         assert_eq!(runs.count(), 1);
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
         output::note("There are no such attempts.");
     } else {
         print(&attempts);
-        if attempts.len() == usize::from(args.limit) {
+        if attempts.len() == usize::from(args.limit) && attempts.len() < MOST {
             output::note("There may be older attempts: use --limit, or --failed.");
         }
     }

@@ -64,7 +64,12 @@ pub(super) struct RunAgainArgs {
     #[command(flatten)]
     filter: Filter,
     /// Only events that come after this one, to resume an interrupted run
-    #[arg(long, value_name = "KEY", conflicts_with = "forgotten")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        conflicts_with = "forgotten",
+        overrides_with = "after"
+    )]
     after: Option<String>,
     /// Where the application receives events
     #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
@@ -87,8 +92,8 @@ pub(super) async fn run(
     let secret = args.source.secret()?;
     let events = select(database, &args).await?;
     if events.is_empty() {
-        // `--forgotten` runs after other runs, which may have left nothing.
-        let is_expected = args.filter.forgotten;
+        // An earlier run may have left nothing.
+        let is_expected = args.filter.forgotten || args.after.is_some();
         output::note(match is_expected {
             true => "There are no such events.",
             false => {
@@ -139,7 +144,7 @@ pub(super) async fn run(
     if !all_ran {
         output::note(
             "Events that were not recorded again are still stored, unless they were purged. \
-             `soundhash-webhook events list --forgotten` lists them.",
+             `soundhash-webhook events list --forgotten` lists those that are marked to run again.",
         );
     }
     ended.map(|()| all_ran)

@@ -68,7 +68,7 @@ impl Seen {
 struct Marked;
 
 /// Removes the mark from an application's response. The application has handled the delivery, so
-/// only the inspector may see the mark.
+/// only the inspector may see the mark, which it also shows among the response's headers.
 pub(super) async fn unmark(mut response: Response<Body>) -> Response<Body> {
     if response.extensions_mut().remove::<Marked>().is_some() {
         response.headers_mut().remove(REPLAYED);

@@ -54,7 +54,10 @@ fn deliveries_are_signed_again_for_a_receiver_with_another_secret() {
     replay.args(captures());
     replay.expect(1, "401 Unauthorized | Invalid signature");
     replay.arg("--resign").expect(0, "200 OK");
-    replay.expect(0, "200 OK | The handler did not run for 21 of them");
+    replay.expect(
+        0,
+        "200 OK | The handler did not run for 21 of the deliveries",
+    );
     // The file has an additional line break at its end, as if an editor had changed it.
     let file = folder("replay").join("changed.http");
     fs::write(

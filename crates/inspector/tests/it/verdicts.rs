@@ -174,7 +174,7 @@ async fn a_redirected_delivery_is_recorded_with_the_usual_causes() {
     assert_eq!(record.verdict(), Verdict::Rejected, "{record:?}");
     let reason = record.reason().unwrap();
     for part in [
-        "no body",
+        "not a POST",
         "If SoundHash sent it",
         "redirect",
         "https",
