@@ -30,7 +30,7 @@ pub(crate) const SECRET: &str = "whsec_test";
 pub(crate) const PATH: &str = "/webhooks/soundhash";
 
 /// How long a step may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Fails for `job.failed`, waits for `quota.warning`, and accepts everything else.
 async fn receive(event: Event) -> Response {
