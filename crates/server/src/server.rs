@@ -144,7 +144,7 @@ impl Server {
     /// Serves an axum router, or another tower service, until `shutdown` resolves and the requests
     /// in progress have ended.
     ///
-    /// axum applies the layers of a router without state anew for each request. If one of them keeps
+    /// axum applies the layers of a router without state again for each request. If one of them keeps
     /// its state in the service, as tower's `ConcurrencyLimitLayer` does, call `with_state(())` on
     /// the router first.
     ///
