@@ -55,7 +55,7 @@ fn a_mistake_in_the_secret_is_found() {
     let ran = verify.reads(BODY);
     let ran = ran.expect(
         0,
-        "matches the previous secret. | also has the previous one",
+        "matches the previous secret. | also has the previous secret",
     );
     assert!(!ran.all().contains("does not match"), "{ran:#?}");
     verify.env_remove("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET");
