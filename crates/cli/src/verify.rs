@@ -68,8 +68,8 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
             "The signature matches the previous secret.",
         ));
         output::paragraph(format_args!(
-            "The current secret does not match. A server accepts this signature only if it also has \
-             the previous secret, which it needs until SoundHash signs with the current one only."
+            "It was not made with the current secret. A server accepts it only if it also has the \
+             previous secret, which it needs until SoundHash signs with the current one only."
         ));
         return Ok(true);
     }
