@@ -5,7 +5,7 @@ use std::{env, time::Duration};
 use async_nats::jetstream::{
     Context, ErrorCode,
     context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind},
-    stream::{Config, DiscardPolicy, Stream},
+    stream::{Config, DiscardPolicy, RetentionPolicy, Stream},
 };
 use example_program::causes;
 use soundhash_webhook::BoxError;
@@ -128,8 +128,18 @@ pub(crate) async fn create(
     // The stream may have been created by another version, or by hand.
     let info = stream.cached_info();
     let existing = &info.config;
+    if existing.retention == RetentionPolicy::Interest {
+        // NATS does not change the retention of a stream that exists.
+        return Err(format!(
+            "{name} has the retention Interest, with which events are deleted if no worker has \
+             started yet: create it with the retention Limits"
+        )
+        .into());
+    }
     let mut wanted = Config {
         duplicate_window: DUPLICATE_WINDOW.max(existing.duplicate_window),
+        // All events have the same subject.
+        max_messages_per_subject: -1,
         discard: DiscardPolicy::New,
         ..existing.clone()
     };

@@ -15,7 +15,7 @@ use std::{
 use async_nats::jetstream::{
     self, Context,
     consumer::{AckPolicy, pull},
-    stream::{Config, DiscardPolicy, Stream},
+    stream::{Config, DiscardPolicy, RetentionPolicy, Stream},
 };
 use serde_json::{Value, json};
 use soundhash_webhook_tests::{
@@ -102,7 +102,7 @@ const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Waits until the cluster has elected its leaders, and creates streams with one replica.
-async fn create_by_hand(cluster: &NatsCluster, max_age: Duration) -> Context {
+async fn create_by_hand(cluster: &NatsCluster, max_age: Duration, per_subject: i64) -> Context {
     let urls: Vec<_> = cluster.urls.split(',').map(str::to_owned).collect();
     let mut options = async_nats::ConnectOptions::new().retry_on_initial_connect();
     options = options.connection_timeout(PATIENCE);
@@ -115,6 +115,7 @@ async fn create_by_hand(cluster: &NatsCluster, max_age: Duration) -> Context {
             name: name.into(),
             subjects: vec![subject.into()],
             max_messages: 5,
+            max_messages_per_subject: per_subject,
             max_age,
             ..Config::default()
         };
@@ -135,7 +136,7 @@ async fn config(context: &Context, stream: &str) -> Config {
 #[tokio::test]
 async fn the_settings_of_a_stream_that_exists_are_changed() {
     let cluster = NatsCluster::start();
-    let context = create_by_hand(&cluster, DAY).await;
+    let context = create_by_hand(&cluster, DAY, 1).await;
     let body = event("before");
     let published = context.publish("soundhash.accepted", body.into()).await;
     published.unwrap().await.unwrap();
@@ -145,6 +146,7 @@ async fn the_settings_of_a_stream_that_exists_are_changed() {
         assert_eq!(config.discard, DiscardPolicy::New);
         assert_eq!(config.max_age, 30 * DAY);
         assert_eq!(config.max_messages, 5);
+        assert_eq!(config.max_messages_per_subject, -1);
         // An event on a single disk could be lost.
         assert_eq!(config.num_replicas, 3);
         let gib = if stream == "SOUNDHASH" { 4 } else { 1 };
@@ -169,7 +171,7 @@ async fn the_settings_of_a_stream_that_exists_are_changed() {
 async fn settings_that_delete_events_are_not_applied() {
     const DAYS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
     let cluster = NatsCluster::start();
-    let context = create_by_hand(&cluster, DAYS).await;
+    let context = create_by_hand(&cluster, DAYS, -1).await;
     for subject in ["soundhash.accepted", "soundhash.given_up"] {
         let event = event(&"x".repeat(1000));
         let published = context.publish(subject, event.into()).await;
@@ -304,6 +306,20 @@ async fn a_single_server_is_enough_if_it_has_space() {
         assert!(log.contains("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES"), "{log}");
     }
     program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "800000");
+
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    let by_hand = Config {
+        name: "SOUNDHASH".into(),
+        subjects: vec!["soundhash.accepted".into()],
+        retention: RetentionPolicy::Interest,
+        ..Config::default()
+    };
+    context.create_stream(by_hand).await.unwrap();
+    let mut refused = Process::start(&mut program);
+    refused.wait_for_log("SOUNDHASH has the retention Interest");
+    drop(refused);
+    context.delete_stream("SOUNDHASH").await.unwrap();
+
     for id in ["a", "b"] {
         let mut receiver = Receiver::listening(&mut program);
         assert_eq!(deliver(&receiver.url(), &event(id)).await, Some(202));
