@@ -118,7 +118,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///   +pexpire`. [`connect`](Self::connect) also needs `+info` to check the server's settings. Save
 ///   the user with `ACL SAVE` or `CONFIG REWRITE`. Otherwise, the user is gone after a restart.
 /// - Use `appendonly yes`. Redis then keeps all events across restarts, and loses at most the last
-///   second if the machine fails. An event that Redis has lost runs again when it is redelivered.
+///   second if the machine fails. An event that Redis has lost runs again when it is redelivered. On
+///   a server that has events already, run `CONFIG SET appendonly yes` before you change its
+///   configuration file: if you only restart it with the changed file, it starts without them.
 /// - A replica that becomes the master may lack the former master's last writes, because
 ///   replication is asynchronous.
 /// - Redis Cluster is not supported. [`connect`](Self::connect) returns an error if it finds a key

@@ -1,6 +1,9 @@
 //! The two streams' settings, and the functions that create the streams or change their settings.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::jetstream::{
     Context, ErrorCode,
@@ -103,30 +106,28 @@ pub(crate) async fn create(
 ) -> Result<Stream, BoxError> {
     let &Settings { name, max_age, .. } = settings;
     let max_bytes = max_bytes / settings.divisor;
+    // A server that did not load a stream at its start adopts the files of that stream here, and
+    // would delete what exceeds a limit. The limits are therefore set below.
     let config = |num_replicas| Config {
         name: name.into(),
         subjects: vec![settings.subject.into()],
         num_replicas,
         duplicate_window: DUPLICATE_WINDOW,
-        max_age,
-        // Without a limit, the stream could use up the space of a server. NATS then stops all
-        // streams of that server, so that the workers get no events either.
-        max_bytes,
         // A full stream rejects new deliveries, which SoundHash then retries. By default, NATS
         // would delete the oldest deliveries instead, although they have already been accepted.
         discard: DiscardPolicy::New,
         ..Config::default()
     };
-    let no_space = |error| no_space(name, max_bytes, error);
     let stream = match context.get_or_create_stream(config(REPLICAS)).await {
         Err(error) if is_not_clustered(error.kind()) => {
             context.get_or_create_stream(config(1)).await
         }
         stream => stream,
     };
-    let stream = stream.map_err(no_space)?;
+    let stream = stream?;
     // The stream may have been created by another version, or by hand.
     let info = stream.cached_info();
+    let is_empty = info.state.messages == 0;
     let existing = &info.config;
     if existing.retention == RetentionPolicy::Interest {
         // NATS does not change the retention of a stream that exists.
@@ -144,7 +145,9 @@ pub(crate) async fn create(
         ..existing.clone()
     };
     // A `max_age` of zero has no limit.
-    if existing.max_age > max_age || existing.max_age.is_zero() {
+    let first = SystemTime::from(info.state.first_timestamp);
+    let is_old = !is_empty && first.elapsed().is_ok_and(|age| age >= max_age);
+    if existing.max_age > max_age || (existing.max_age.is_zero() && is_old) {
         let (longer, seconds) = (existing.max_age.as_secs(), max_age.as_secs());
         warn!(
             "the max_age of {name} is {longer} s (0 means unlimited), and is not lowered to \
@@ -156,6 +159,8 @@ pub(crate) async fn create(
     }
     let bytes = info.state.bytes;
     if i64::try_from(bytes).is_ok_and(|bytes| bytes <= max_bytes) {
+        // Without a limit, the stream could use up the space of a server. NATS then stops all
+        // streams of that server, so that the workers get no events either.
         wanted.max_bytes = max_bytes;
     } else {
         warn!(
@@ -165,8 +170,16 @@ pub(crate) async fn create(
         );
     }
     if wanted != *existing {
-        context.update_stream(&wanted).await.map_err(no_space)?;
-        warn!("the settings of {name} were different, and have been changed");
+        match context.update_stream(&wanted).await {
+            Ok(_) if is_empty => {}
+            Ok(_) => warn!("the settings of {name} were different, and have been changed"),
+            Err(error) if is_empty => return Err(no_space(name, max_bytes, error)),
+            // The events that the stream has must reach the workers.
+            Err(error) => warn!(
+                "the settings of {name} cannot be changed: {}",
+                no_space(name, max_bytes, error)
+            ),
+        }
     }
     let replicas = existing.num_replicas;
     if info.cluster.is_none() {

@@ -305,7 +305,7 @@ async fn a_single_server_is_enough_if_it_has_space() {
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(log.contains("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES"), "{log}");
     }
-    program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "800000");
+    program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "700000");
 
     let context = jetstream::new(async_nats::connect(&url).await.unwrap());
     let by_hand = Config {
@@ -314,6 +314,8 @@ async fn a_single_server_is_enough_if_it_has_space() {
         retention: RetentionPolicy::Interest,
         ..Config::default()
     };
+    // The receiver that did not start has created it, without the limit.
+    context.delete_stream("SOUNDHASH").await.unwrap();
     context.create_stream(by_hand).await.unwrap();
     let mut refused = Process::start(&mut program);
     refused.wait_for_log("SOUNDHASH has the retention Interest");
@@ -346,6 +348,53 @@ async fn a_single_server_is_enough_if_it_has_space() {
     set_payload(1_048_576);
     assert_eq!(delivery.await.unwrap(), Some(202));
     drop(server);
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// A server that has less space than a stream reserves does not load the stream. When the stream is
+/// created again, NATS adopts its files, and deletes what exceeds the new stream's limits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_not_loaded_loses_no_event() {
+    let folder = format!("soundhash-webhook-nats-{}-adopted", process::id());
+    let folder = env::temp_dir().join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("nats.conf");
+    let start = |listen: &str, max_file_store: u32| {
+        let store = folder.display();
+        let settings = format!("store_dir: \"{store}\", max_file_store: {max_file_store}");
+        let text = format!("listen: \"{listen}\"\njetstream {{ {settings} }}\n");
+        fs::write(&config, text).unwrap();
+        let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
+        let line = server.wait_for_log("Listening for client connections");
+        (server, line.rsplit(' ').next().unwrap().to_owned())
+    };
+    let (server, listen) = start("127.0.0.1:-1", 1_500_000);
+    let url = format!("nats://{listen}");
+    let program = |role, max_bytes| {
+        let mut program = program_at(role, &url);
+        program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", max_bytes);
+        program
+    };
+    let receiver = Receiver::listening(&mut program("receive", "1000000"));
+    let large = |id| {
+        let filling = "x".repeat(100_000);
+        format!(r#"{{"type": "a", "id": "{id}", "data": "{filling}"}}"#)
+    };
+    for id in 0..6 {
+        let delivered = deliver(&receiver.url(), large(id).as_bytes()).await;
+        assert_eq!(delivered, Some(202));
+    }
+    drop((receiver, server));
+
+    let (server, _) = start(&listen, 900_000);
+    let receiver = Receiver::listening(&mut program("receive", "200000"));
+    let process = Process::start(&mut program("work", "200000"));
+    let lines = Vec::new();
+    let mut worker = Worker { process, lines };
+    for id in 0..6 {
+        eventually("it is handled", || worker.times(&id.to_string()) == 1).await;
+    }
+    drop((receiver, server));
     let _ = fs::remove_dir_all(folder);
 }
 
