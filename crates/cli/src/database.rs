@@ -99,11 +99,8 @@ impl DatabaseArgs {
         let events = database.list(filter, usize::MAX).await;
         database.close().await;
         let events = events?;
-        let mut names = events.iter().map(|event| &event.endpoint);
-        if let Some(first) = names.next()
-            && names.any(|other| other != first)
-        {
-            // Each endpoint records an event under a key of its own.
+        if are_of_several_endpoints(&events) {
+            // Each endpoint records the same event under a different key.
             return Err(Error::usage(
                 "the database has events of several endpoints, which can hide each other's missing \
                  events. Compare one at a time: `events list --endpoint NAME --since TIME --limit \
@@ -187,6 +184,10 @@ impl Filter {
         }
         filter
     }
+}
+
+pub(crate) fn are_of_several_endpoints(events: &[EventSummary]) -> bool {
+    (events.windows(2)).any(|pair| pair[0].endpoint != pair[1].endpoint)
 }
 
 fn has_password(url: &str) -> bool {

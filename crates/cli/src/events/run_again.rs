@@ -18,7 +18,7 @@ use soundhash_webhook_sqlx::EventSummary;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    database::{Database, Filter},
+    database::{Database, Filter, are_of_several_endpoints},
     error::Error,
     events::kind,
     http::{NoResponse, REPLAYED},
@@ -103,10 +103,7 @@ pub(super) async fn run(
         });
         return Ok(is_expected);
     }
-    let mut endpoints = events.iter().map(|event| &event.endpoint);
-    if let Some(first) = endpoints.next()
-        && endpoints.any(|other| other != first)
-    {
+    if are_of_several_endpoints(&events) {
         return Err(Error::usage(
             "these events are of several endpoints, each with a secret of its own: give --endpoint",
         ));
