@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     env, fs,
     net::TcpListener,
+    path::PathBuf,
     process::{self, Command},
     sync::{
         Arc,
@@ -52,7 +53,11 @@ struct Worker {
 
 impl Worker {
     fn start(cluster: &NatsCluster) -> Self {
-        let process = Process::start(&mut program("work", cluster));
+        Self::of(&mut program("work", cluster))
+    }
+
+    fn of(program: &mut Command) -> Self {
+        let process = Process::start(program);
         let lines = Vec::new();
         Self { process, lines }
     }
@@ -68,6 +73,64 @@ impl Worker {
     fn lines(&mut self) -> &[String] {
         self.lines.extend(self.process.lines());
         &self.lines
+    }
+}
+
+/// A server without a cluster, whose settings can change. Dropping it kills it and deletes its files.
+struct SingleServer {
+    folder: PathBuf,
+    listen: String,
+    process: Option<Process>,
+}
+
+impl SingleServer {
+    /// Starts a server with these settings for `JetStream`, and other settings.
+    fn start(jetstream: &str, others: &str) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("soundhash-webhook-nats-{}-{number}", process::id());
+        let mut server = Self {
+            folder: env::temp_dir().join(folder),
+            listen: "127.0.0.1:-1".to_owned(),
+            process: None,
+        };
+        fs::create_dir_all(&server.folder).unwrap();
+        server.restart(jetstream, others);
+        server
+    }
+
+    /// Starts the server again, on the same port.
+    fn restart(&mut self, jetstream: &str, others: &str) {
+        self.process = None;
+        self.configure(jetstream, others);
+        let config = self.folder.join("nats.conf");
+        let mut process = Process::start(Command::new("nats-server").arg("-c").arg(config));
+        let line = process.wait_for_log("Listening for client connections");
+        line.rsplit(' ')
+            .next()
+            .unwrap()
+            .clone_into(&mut self.listen);
+        self.process = Some(process);
+    }
+
+    fn reload(&self, jetstream: &str, others: &str) {
+        self.configure(jetstream, others);
+        self.process.as_ref().unwrap().signal("HUP");
+    }
+
+    fn configure(&self, jetstream: &str, others: &str) {
+        let (listen, store) = (&self.listen, self.folder.display());
+        let text = format!(
+            "listen: \"{listen}\"\njetstream {{ store_dir: \"{store}\", {jetstream} }}\n{others}\n"
+        );
+        fs::write(self.folder.join("nats.conf"), text).unwrap();
+    }
+}
+
+impl Drop for SingleServer {
+    fn drop(&mut self) {
+        self.process = None;
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -241,7 +304,7 @@ async fn a_full_stream_rejects_events_and_the_workers_go_on() {
     };
     assert!(accepted.len() > 10, "{}", accepted.len());
     receiver.process.wait_for_log("SOUNDHASH is full");
-    // SoundHash's copy of an event that is stored needs no space.
+    // SoundHash's copy of an event that is stored does not take up space.
     assert_eq!(deliver(&url, &event(&accepted[0])).await, Some(202));
 
     let process = Process::start(&mut start("work", "1000000"));
@@ -275,22 +338,9 @@ async fn a_full_stream_rejects_events_and_the_workers_go_on() {
 /// Each start says what happens to events on a single server.
 #[tokio::test]
 async fn a_single_server_is_enough_if_it_has_space() {
-    let folder = format!("soundhash-webhook-nats-{}-single", process::id());
-    let folder = env::temp_dir().join(folder);
-    fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("nats.conf");
-    let settings = format!(
-        "store_dir: \"{}\", max_file_store: 1000000",
-        folder.display()
-    );
-    fs::write(
-        &config,
-        format!("listen: \"127.0.0.1:-1\"\njetstream {{ {settings} }}\n"),
-    )
-    .unwrap();
-    let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
-    let line = server.wait_for_log("Listening for client connections");
-    let url = format!("nats://{}", line.rsplit(' ').next().unwrap());
+    const SPACE: &str = "max_file_store: 1000000";
+    let server = SingleServer::start(SPACE, "");
+    let url = format!("nats://{}", server.listen);
     let mut receiver = Process::start(&mut program_at("receive", &url));
     let line = receiver.wait_for_log("max_file_store");
     assert!(line.contains("4294967296 bytes that SOUNDHASH"), "{line}");
@@ -331,12 +381,7 @@ async fn a_single_server_is_enough_if_it_has_space() {
 
     // An operator lowers the size of a message, and corrects the mistake while a delivery waits.
     let receiver = Receiver::listening(&mut program);
-    let listen = url.strip_prefix("nats://").unwrap();
-    let set_payload = |bytes: u32| {
-        let listen = format!("listen: \"{listen}\"\nmax_payload: {bytes}\n");
-        fs::write(&config, format!("{listen}jetstream {{ {settings} }}\n")).unwrap();
-        server.signal("HUP");
-    };
+    let set_payload = |bytes: u32| server.reload(SPACE, &format!("max_payload: {bytes}"));
     set_payload(65_536);
     let receiver_url = receiver.url();
     let big = format!(
@@ -347,29 +392,14 @@ async fn a_single_server_is_enough_if_it_has_space() {
     sleep(Duration::from_secs(3)).await;
     set_payload(1_048_576);
     assert_eq!(delivery.await.unwrap(), Some(202));
-    drop(server);
-    let _ = fs::remove_dir_all(folder);
 }
 
 /// A server that has less space than a stream reserves does not load the stream. When the stream is
 /// created again, NATS adopts its files, and deletes what exceeds the new stream's limits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_not_loaded_loses_no_event() {
-    let folder = format!("soundhash-webhook-nats-{}-adopted", process::id());
-    let folder = env::temp_dir().join(folder);
-    fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("nats.conf");
-    let start = |listen: &str, max_file_store: u32| {
-        let store = folder.display();
-        let settings = format!("store_dir: \"{store}\", max_file_store: {max_file_store}");
-        let text = format!("listen: \"{listen}\"\njetstream {{ {settings} }}\n");
-        fs::write(&config, text).unwrap();
-        let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
-        let line = server.wait_for_log("Listening for client connections");
-        (server, line.rsplit(' ').next().unwrap().to_owned())
-    };
-    let (server, listen) = start("127.0.0.1:-1", 1_500_000);
-    let url = format!("nats://{listen}");
+    let mut server = SingleServer::start("max_file_store: 1500000", "");
+    let url = format!("nats://{}", server.listen);
     let program = |role, max_bytes| {
         let mut program = program_at(role, &url);
         program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", max_bytes);
@@ -384,68 +414,47 @@ async fn a_stream_that_was_not_loaded_loses_no_event() {
         let delivered = deliver(&receiver.url(), large(id).as_bytes()).await;
         assert_eq!(delivered, Some(202));
     }
-    drop((receiver, server));
+    drop(receiver);
 
-    let (server, _) = start(&listen, 900_000);
-    let receiver = Receiver::listening(&mut program("receive", "200000"));
-    let process = Process::start(&mut program("work", "200000"));
-    let lines = Vec::new();
-    let mut worker = Worker { process, lines };
+    server.restart("max_file_store: 900000", "");
+    let _receiver = Receiver::listening(&mut program("receive", "200000"));
+    let mut worker = Worker::of(&mut program("work", "200000"));
     for id in 0..6 {
         eventually("it is handled", || worker.times(&id.to_string()) == 1).await;
     }
-    drop((receiver, server));
-    let _ = fs::remove_dir_all(folder);
 }
 
 /// A server that withdraws a permission ends the subscriptions of a connection, and does not bring
 /// them back when it grants the permission again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permission_that_is_granted_again_is_used_again() {
-    let folder = format!("soundhash-webhook-nats-{}-permission", process::id());
-    let folder = env::temp_dir().join(folder);
-    fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("nats.conf");
-    let write = |listen: &str, subscribe: &str| {
-        let text = format!(
-            r#"listen: "{listen}"
-            jetstream {{ store_dir: "{}" }}
-            authorization {{ users: [{{
+    let permission = |subscribe: &str| {
+        format!(
+            r#"authorization {{ users: [{{
                 user: a, password: p, permissions: {{ publish: ">", subscribe: "{subscribe}" }}
-            }}] }}"#,
-            folder.display()
-        );
-        fs::write(&config, text).unwrap();
+            }}] }}"#
+        )
     };
-    write("127.0.0.1:-1", ">");
-    let mut server = Process::start(Command::new("nats-server").arg("-c").arg(&config));
-    let line = server.wait_for_log("Listening for client connections");
-    let listen = line.rsplit(' ').next().unwrap();
-    let url = format!("nats://a:p@{listen}");
+    let server = SingleServer::start("", &permission(">"));
+    let url = format!("nats://a:p@{}", server.listen);
     let small = |role| {
         let mut program = program_at(role, &url);
         program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "10000000");
         program
     };
     let receiver = Receiver::listening(&mut small("receive"));
-    let process = Process::start(&mut small("work"));
-    let lines = Vec::new();
-    let mut worker = Worker { process, lines };
+    let mut worker = Worker::of(&mut small("work"));
     assert_eq!(deliver(&receiver.url(), &event("before")).await, Some(202));
     eventually("the first event", || worker.times("before") == 1).await;
 
-    write(listen, "none");
-    server.signal("HUP");
+    server.reload("", &permission("none"));
     assert_eq!(deliver(&receiver.url(), &event("during")).await, Some(503));
-    write(listen, ">");
-    server.signal("HUP");
+    server.reload("", &permission(">"));
     let start = Instant::now();
     while deliver(&receiver.url(), &event("after")).await != Some(202) {
         assert!(start.elapsed() < PATIENCE, "the receiver does not recover");
     }
     eventually("the last event", || worker.times("after") == 1).await;
-    drop(server);
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
