@@ -136,8 +136,8 @@ const TASK_FUNCTION: &str = "
 const FAIL_IF_READ_ONLY: &str =
     "INSERT INTO acted_events (event_key, job_id) SELECT '', 0 WHERE FALSE";
 
-/// Raises the ids of future jobs above those of all jobs that have run. The queue's ids start over
-/// if its schema was dropped, and workers would take the new jobs for old ones.
+/// Makes the ids of future jobs greater than the id of each job that has run. The queue's ids start
+/// over if its schema was dropped, and workers would take the new jobs for old ones.
 const RAISE_JOB_IDS: &str = "
     SELECT setval(ids, latest) FROM (
         SELECT pg_get_serial_sequence('graphile_worker._private_jobs', 'id')::regclass AS ids,

@@ -144,7 +144,7 @@ pub(crate) async fn create(
         discard: DiscardPolicy::New,
         ..existing.clone()
     };
-    // A `max_age` of zero has no limit.
+    // A `max_age` of zero means unlimited.
     let first = SystemTime::from(info.state.first_timestamp);
     let is_old = !is_empty && first.elapsed().is_ok_and(|age| age >= max_age);
     if existing.max_age > max_age || (existing.max_age.is_zero() && is_old) {

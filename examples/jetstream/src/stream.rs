@@ -81,7 +81,7 @@ impl Streams {
     /// # Errors
     ///
     /// Returns an error if a variable is invalid, if the cluster does not respond within a minute,
-    /// or if its servers have no space for the streams.
+    /// or if its servers lack the space for the streams.
     pub(crate) async fn connect(is_owner: bool) -> Result<Self, BoxError> {
         let max_bytes = is_owner.then(max_bytes).transpose()?;
         let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());

@@ -194,7 +194,7 @@ async fn a_detached_handler_that_fails_after_the_sender_hung_up_is_an_error() {
     let start =
         format!("ERROR {SPAN}soundhash_webhook: webhook rejected: handler responded with 502");
     assert!(line.starts_with(&start), "{line}");
-    // A sender that waits is told, and the failure is logged only once.
+    // If the sender waits for the response, the failure is logged only once, too.
     tokio::time::advance(60 * SECOND).await;
     send(&app, signed(KEY, &video())).await;
     assert_eq!(log.take().matches("handler responded with 502").count(), 1);

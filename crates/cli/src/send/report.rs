@@ -208,7 +208,7 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
     }
 }
 
-/// Returns the reason why the event was not recorded or why there is no response, or else the
+/// Returns the reason why the event was not recorded or why no response arrived, or else the
 /// beginning of the response's body.
 pub(crate) fn details(delivered: &Delivered) -> Option<String> {
     if let Some(cause) = &delivered.not_recorded {

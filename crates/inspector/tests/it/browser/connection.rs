@@ -199,7 +199,7 @@ async fn after_a_restart_the_page_shows_nothing_of_the_earlier_process() {
         browser
             .wait_for("document.querySelector('#run').hidden")
             .await;
-        // The page acts on what it shows now.
+        // The buttons use what the page shows now.
         browser.open_row("new-1", "accepted").await;
         browser.click("replay").await;
         browser.row("new-1", "accepted").await;
