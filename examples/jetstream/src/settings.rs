@@ -8,7 +8,7 @@ use std::{
 use async_nats::jetstream::{
     Context, ErrorCode,
     context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind},
-    stream::{Config, DiscardPolicy, RetentionPolicy, Stream},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 use example_program::causes;
 use soundhash_webhook::BoxError;
@@ -134,6 +134,14 @@ pub(crate) async fn create(
         return Err(format!(
             "{name} has the retention Interest, with which events are deleted if no worker has \
              started yet: create it with the retention Limits"
+        )
+        .into());
+    }
+    if existing.storage == StorageType::Memory {
+        // Nor does it change the storage.
+        return Err(format!(
+            "{name} has the storage Memory, so a restart of NATS deletes its events: create it with \
+             the storage File"
         )
         .into());
     }

@@ -1,6 +1,10 @@
 //! The streams of accepted deliveries and of deliveries that the workers gave up on.
 
-use std::{env, io, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
@@ -9,7 +13,7 @@ use async_nats::{
     jetstream::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::PublishErrorKind,
+        context::{ConsumerInfoErrorKind, PublishError, PublishErrorKind},
         stream::{ConsumerErrorKind, Stream},
     },
 };
@@ -19,7 +23,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use soundhash_webhook::BoxError;
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -67,6 +71,9 @@ pub(crate) struct Streams {
     restoring: Arc<Mutex<()>>,
     /// Locked while a task reconnects.
     reconnecting: Arc<Mutex<()>>,
+    /// The number of the connection for which the consumer was last checked. The first one has the
+    /// number 1.
+    checked: Arc<Mutex<u64>>,
 }
 
 impl Streams {
@@ -129,6 +136,7 @@ impl Streams {
             max_bytes,
             restoring: Arc::default(),
             reconnecting: Arc::default(),
+            checked: Arc::default(),
         })
     }
 
@@ -174,19 +182,24 @@ impl Streams {
             headers.insert(NATS_MESSAGE_ID, encode(id));
             headers.insert(KEY, encode(key));
             let published = async {
+                if stream.name == ACCEPTED.name {
+                    self.check_consumer().await?;
+                }
                 let publication =
                     self.context
                         .publish_with_headers(stream.subject, headers, body.clone());
-                publication.await?.await
+                Ok::<_, BoxError>(publication.await?.await?)
             };
-            let error = match published.await {
-                Ok(stored) => return Ok(!stored.duplicate),
-                Err(error) => error,
+            let error = match timeout_at(start + PUBLISH_DEADLINE, published).await {
+                Ok(Ok(stored)) => return Ok(!stored.duplicate),
+                Ok(Err(error)) => error,
+                Err(_) => return Err("no response from NATS in time".into()),
             };
-            if error.kind() == PublishErrorKind::StreamNotFound {
+            let published = error.downcast_ref::<PublishError>();
+            if published.is_some_and(|it| it.kind() == PublishErrorKind::StreamNotFound) {
                 self.restore();
             }
-            let text = causes(&error);
+            let text = causes(&*error);
             // A client learns the size of a message and its permissions only when it connects, and
             // an operator may have corrected them since.
             if text.contains("Payload size limit") || start.elapsed() >= PUBLISH_DEADLINE / 2 {
@@ -204,10 +217,59 @@ impl Streams {
             // Publishing again is safe, because NATS recognizes the id of a message that it has
             // already stored.
             if start.elapsed() >= PUBLISH_DEADLINE {
-                return Err(error.into());
+                return Err(error);
             }
             sleep(RETRY_PAUSE).await;
         }
+    }
+
+    /// Deletes the consumer if it is ahead of the stream, so that a worker creates it again. This is
+    /// checked once per connection.
+    ///
+    /// NATS syncs the end of a stream later than the position of its consumer. If the servers lose
+    /// power, the stream can lose its end, and the consumer would skip the events that are stored
+    /// next. NATS itself corrects the consumer only on a single server, since version 2.14.
+    async fn check_consumer(&self) -> Result<(), BoxError> {
+        let client = self.context.client();
+        let connection = client.statistics().connects.load(Ordering::Relaxed);
+        let mut checked = self.checked.lock().await;
+        // Without a connection, the client would store the event as soon as it has one.
+        if *checked == connection && client.connection_state() == State::Connected {
+            return Ok(());
+        }
+        let mut times = 0;
+        while self.consumer_is_ahead().await? {
+            // A new leader of the stream can be behind for a moment.
+            times += 1;
+            if times == 5 {
+                warn!(
+                    "{} has lost its latest events, because NATS lost power or files: all events \
+                     that are left are handled again",
+                    ACCEPTED.name
+                );
+                self.accepted.delete_consumer(CONSUMER).await?;
+                break;
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+        *checked = connection;
+        Ok(())
+    }
+
+    async fn consumer_is_ahead(&self) -> Result<bool, BoxError> {
+        let consumer = match self.accepted.consumer_info(CONSUMER).await {
+            Ok(consumer) => consumer,
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                if error.kind() == ConsumerInfoErrorKind::StreamNotFound {
+                    self.restore();
+                }
+                return Err(error.into());
+            }
+        };
+        // The stream is asked later, because its end advances before the consumer does.
+        let stream = self.accepted.get_info().await?;
+        Ok(consumer.delivered.stream_sequence > stream.state.last_sequence)
     }
 
     /// Returns the consumer shared by all workers, creating or updating it if necessary.

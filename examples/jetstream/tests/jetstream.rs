@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     env, fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
 use async_nats::jetstream::{
     self, Context,
     consumer::{AckPolicy, pull},
-    stream::{Config, DiscardPolicy, RetentionPolicy, Stream},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 use serde_json::{Value, json};
 use soundhash_webhook_tests::{
@@ -111,6 +111,13 @@ impl SingleServer {
             .unwrap()
             .clone_into(&mut self.listen);
         self.process = Some(process);
+    }
+
+    /// Stops the server once it has written everything to its files.
+    fn stop(&mut self) {
+        let process = self.process.take().unwrap();
+        process.signal("TERM");
+        process.ended();
     }
 
     fn reload(&self, jetstream: &str, others: &str) {
@@ -361,16 +368,28 @@ async fn a_single_server_is_enough_if_it_has_space() {
     let by_hand = Config {
         name: "SOUNDHASH".into(),
         subjects: vec!["soundhash.accepted".into()],
-        retention: RetentionPolicy::Interest,
         ..Config::default()
+    };
+    let interest = Config {
+        retention: RetentionPolicy::Interest,
+        ..by_hand.clone()
+    };
+    let memory = Config {
+        storage: StorageType::Memory,
+        ..by_hand
     };
     // The receiver that did not start has created it, without the limit.
     context.delete_stream("SOUNDHASH").await.unwrap();
-    context.create_stream(by_hand).await.unwrap();
-    let mut refused = Process::start(&mut program);
-    refused.wait_for_log("SOUNDHASH has the retention Interest");
-    drop(refused);
-    context.delete_stream("SOUNDHASH").await.unwrap();
+    for (config, error) in [
+        (interest, "the retention Interest"),
+        (memory, "the storage Memory"),
+    ] {
+        context.create_stream(config).await.unwrap();
+        let mut refused = Process::start(&mut program);
+        refused.wait_for_log(&format!("SOUNDHASH has {error}"));
+        drop(refused);
+        context.delete_stream("SOUNDHASH").await.unwrap();
+    }
 
     for id in ["a", "b"] {
         let mut receiver = Receiver::listening(&mut program);
@@ -421,6 +440,54 @@ async fn a_stream_that_was_not_loaded_loses_no_event() {
     let mut worker = Worker::of(&mut program("work", "200000"));
     for id in 0..6 {
         eventually("it is handled", || worker.times(&id.to_string()) == 1).await;
+    }
+}
+
+/// A power loss takes the end of the stream, but not the position of its consumer, which would skip
+/// the events that are stored next.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_after_a_power_loss_are_handled() {
+    let mut server = SingleServer::start("", "");
+    let url = format!("nats://{}", server.listen);
+    let program = |role| {
+        let mut program = program_at(role, &url);
+        program.env("SOUNDHASH_WEBHOOK_NATS_MAX_BYTES", "10000000");
+        program
+    };
+    let receiver = Receiver::listening(&mut program("receive"));
+    let mut worker = Worker::of(&mut program("work"));
+    let mut next = 0;
+    let mut accept = async |worker: &mut Worker, events| {
+        for _ in 0..events {
+            let id = format!("number {next}");
+            next += 1;
+            assert_eq!(deliver(&receiver.url(), &event(&id)).await, Some(202));
+            eventually("it is handled", || worker.times(&id) > 0).await;
+        }
+    };
+    accept(&mut worker, 3).await;
+    // The second time, the consumer is a new one.
+    for lost in [1, 3] {
+        server.stop();
+        let stream = server.folder.join("jetstream/$G/streams/SOUNDHASH/msgs");
+        let copy = server.folder.join(format!("copy {lost}"));
+        copy_files(&stream, &copy);
+        server.restart("", "");
+        accept(&mut worker, lost).await;
+        server.stop();
+        fs::remove_dir_all(&stream).unwrap();
+        copy_files(&copy, &stream);
+        server.restart("", "");
+        accept(&mut worker, lost).await;
+        accept(&mut worker, 2).await;
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 
