@@ -25,6 +25,11 @@ pub(crate) async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Outpu
     .await
 }
 
+/// Turns a panic in the function into `None`. The panic hook has already printed its message.
+pub(crate) fn panic_as_none<T>(function: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(function)).ok().flatten()
+}
+
 /// Turns a panic in the future into an error. The panic hook has already printed its message.
 pub(crate) async fn panic_as_error<T>(
     what: &str,

@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use super::{future::ResponseFuture, keys::Keys, limits::Limits, provider::SecretProvider};
 use crate::{
+    panics::panic_as_none,
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::{SIGNATURE_HEADER, Signature},
@@ -100,7 +101,8 @@ where
         // The clone may not be ready, so `inner` handles the request and the clone takes its place.
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
-        let keys = match provider.cached(&head) {
+        // After a panic, the lookup panics as well, or finds the secrets.
+        let keys = match panic_as_none(|| provider.cached(&head)) {
             Some(secrets) => Keys::known(secrets, head),
             None => Keys::lookup(provider, head, limits.lookup_timeout),
         };

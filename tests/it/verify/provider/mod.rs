@@ -307,6 +307,10 @@ async fn a_lookup_that_panics_is_our_failure() {
         async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
             panic!("poisoned")
         }
+
+        fn cached(&self, _: &request::Parts) -> Option<Secrets> {
+            panic!("poisoned")
+        }
     }
 
     let service = echo(SoundHashWebhookLayer::with_provider(Panics));
