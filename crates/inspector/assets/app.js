@@ -486,7 +486,8 @@ function listed() {
   const isDone = record => record.verdict === 'accepted' || record.verdict === 'duplicate';
   const done = new Set();
   for (const record of entries.values()) {
-    if (isDone(record)) done.add(record.key).add(entries.get(record.replay_of)?.key);
+    if (!isDone(record)) continue;
+    for (let it = record; it; it = entries.get(it.replay_of)) done.add(it.key);
   }
   return [...entries.values()].filter(record => {
     if (record.row.hidden || !record.verified || record.replay_of || events.has(record.key)) return false;

@@ -202,13 +202,30 @@ async fn failed_deliveries_are_not_sent_again_after_a_retry_was_accepted() {
             .route(PATH, post(respond))
             .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
             .layer(app.inspector.layer());
-        for (id, sent) in [("retried", 500), ("lost", 500), ("retried", 200)] {
-            status.store(sent, Ordering::Relaxed);
+        let set = |sent| status.store(sent, Ordering::Relaxed);
+        for (id, sent) in [
+            ("copied", 500),
+            ("retried", 500),
+            ("lost", 500),
+            ("retried", 200),
+        ] {
+            set(sent);
             let request = SignedRequest::new(SECRET).body(titled(id, "A song"));
             let Ok(response) = service.clone().oneshot(request.build()).await;
             to_bytes(response.into_body(), usize::MAX).await.unwrap();
         }
-        shows(&browser, &["retried", "lost", "retried"]).await;
+        shows(&browser, &["retried", "lost", "retried", "copied"]).await;
+        // The second copy is one of the first.
+        browser.open_row("copied", "failed").await;
+        for (sent, received, verdict) in [(500, 5, "failed"), (200, 6, "accepted")] {
+            set(sent);
+            browser.click("send-as-new").await;
+            let counter = format!("{received} received, all kept");
+            browser
+                .wait_for_text("[data-testid=counter]", &counter)
+                .await;
+            browser.wait_for_text(".heading .badge", verdict).await;
+        }
         browser
             .click_on(By::XPath(
                 "//div[@id='verdicts']/button[starts-with(., 'failed')]",
