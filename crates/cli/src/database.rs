@@ -17,7 +17,10 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::{error::Error, output::escape::escape, secret::variable, url::parse_time};
+use crate::{
+    error::Error, output::escape::escape, reconcile::recorded::is_of_portal, secret::variable,
+    url::parse_time,
+};
 
 pub(crate) const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
@@ -91,14 +94,15 @@ impl DatabaseArgs {
         Ok(Database::Postgres(log))
     }
 
-    /// Returns the events recorded since a given time.
+    /// Returns the events recorded since a given time, except those of the developer portal.
     pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
         let database = self.open().await?;
         let events = database.list(filter, usize::MAX).await;
         database.close().await;
-        let events = events?;
+        let mut events = events?;
+        events.retain(|event| !is_of_portal(event.key.as_str()));
         if are_of_several_endpoints(&events) {
             // Each endpoint records the same event under a different key.
             return Err(Error::usage(

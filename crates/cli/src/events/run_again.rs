@@ -55,8 +55,8 @@ Redirects are not followed. Ctrl-C ends the command after the current event.
   $ soundhash-webhook events run-again --since 2026-11-23 --until 2h
   $ soundhash-webhook events run-again --forgotten --yes --json
 
-Exit status: 0 every event ran, 1 at least one did not or there is none, 2 wrong usage, \
-130 interrupted"))]
+Exit status: 0 every event ran, or none is left for --forgotten or --after, 1 at least one did not \
+or there is none, 2 wrong usage, 130 interrupted"))]
 pub(super) struct RunAgainArgs {
     /// The keys of the events
     #[arg(value_name = "KEY", conflicts_with_all = ["event_type", "endpoint", "since", "until", "forgotten", "after"])]
@@ -105,7 +105,8 @@ pub(super) async fn run(
     }
     if are_of_several_endpoints(&events) {
         return Err(Error::usage(
-            "these events are of several endpoints, each with a secret of its own: give --endpoint",
+            "these events are of several endpoints, each with a secret of its own: give --endpoint, or \
+             the keys of one endpoint",
         ));
     }
     if events.len() > 1 && !args.yes {
@@ -291,8 +292,9 @@ impl Run<'_> {
         }
         if !self.database.forget(key).await? && !is_marked {
             let why = format!(
-                "{}: the event could not be marked, so it was not sent. Either another `run-again` \
-                 has just marked it, or a trigger or a policy of the database prevents it.",
+                "{}: the event could not be marked, so it was not sent. Another `run-again` may have \
+                 just marked it, the application may be handling it, or a trigger or a policy of \
+                 the database prevents it.",
                 escape(key.as_str())
             );
             self.not_sent(event, &why);

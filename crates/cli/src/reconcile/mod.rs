@@ -4,7 +4,7 @@
 //! - `print`: prints the report, for people and for Prometheus
 
 mod print;
-mod recorded;
+pub(crate) mod recorded;
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -50,23 +50,15 @@ impl RecordedArgs {
     /// Reads the records since the beginning of the window, except those that SoundHash's log cannot
     /// contain. Returns `None` if the user gave neither a file nor a database.
     pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
-        let records = self.read_all(window).await?;
-        Ok(records.map(|mut records| {
-            records.retain(|it| !it.key.as_deref().is_some_and(is_of_portal));
-            records
-        }))
-    }
-
-    async fn read_all(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
         if !self.recorded.is_empty() {
             let paths = self.recorded.clone();
             // A pipe can take forever, during which signals must still end the command.
             let read = spawn_blocking(move || read_files(&paths, earliest)).await;
-            return read
-                .map_err(|error| Error::failed(error.to_string()))?
-                .map(Some);
+            let mut records = read.map_err(|error| Error::failed(error.to_string()))??;
+            records.retain(|it| !it.key.as_deref().is_some_and(is_of_portal));
+            return Ok(Some(records));
         }
         match self.database.is_given()? {
             true => Ok(Some(self.database.records(earliest).await?)),
@@ -77,7 +69,7 @@ impl RecordedArgs {
 
 /// Returns whether a key, as opposed to an id, is that of an event of the developer portal: these
 /// keys end with a digest of the body.
-fn is_of_portal(key: &str) -> bool {
+pub(crate) fn is_of_portal(key: &str) -> bool {
     let last = key.rsplit(';').next();
     last.and_then(|part| part.strip_prefix('b'))
         .is_some_and(|it| it.len() == 64 && it.bytes().all(|digit| digit.is_ascii_hexdigit()))

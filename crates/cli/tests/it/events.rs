@@ -26,7 +26,7 @@ use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Pool, Postgres, Sqlite, sqlite::SqliteConnectOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::reconcile::{api, attempt, reconcile};
+use crate::reconcile::{ago, api, attempt, reconcile};
 use crate::support::{
     App as Server, Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
 };
@@ -447,6 +447,19 @@ fn events_of_several_endpoints_do_not_run_together() {
     command.arg(&app.database).expect(2, "several endpoints");
     app.check("run-again --since 1h --endpoint acme --yes | 0 | t1 | 200 OK");
     assert_eq!(app.handled(), keys([1]));
+}
+
+/// SoundHash's log does not show the portal's deliveries, so they hide no missing event.
+#[test]
+fn an_endpoint_of_the_portal_does_not_prevent_a_comparison() {
+    let app = App::<Sqlite>::start();
+    app.seed(2);
+    let name = "UPDATE soundhash_events SET endpoint = 'portal',
+        event_key = 'd13:1764489600000;b' || hex(zeroblob(32)) WHERE event_key = 't1'";
+    app.execute(name);
+    let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    let mut command = reconcile(&api, "--database");
+    command.arg(&app.database).expect(1, "missing 1");
 }
 
 /// A list can be the input of other programs, so no line of it may be dropped.
