@@ -308,13 +308,17 @@ impl Streams {
         let Ok(guard) = self.restoring.clone().try_lock_owned() else {
             return;
         };
-        let context = self.context.clone();
+        let (context, checked) = (self.context.clone(), self.checked.clone());
         tokio::spawn(async move {
+            // The consumer of a stream that has vanished can still have its position.
+            let mut checked = checked.lock().await;
+            *checked = 0;
             for settings in [ACCEPTED, GIVEN_UP] {
                 if let Err(error) = create_if_vanished(&context, settings, max_bytes).await {
                     warn!(error, "cannot look up or recreate {}", settings.name);
                 }
             }
+            drop(checked);
             sleep(4 * RETRY_PAUSE).await;
             drop(guard);
         });
