@@ -36,6 +36,29 @@ async fn with_events(ids: &str) -> (PostgresServer, PgPool) {
 }
 
 #[tokio::test]
+async fn a_role_from_which_the_jobs_are_hidden_cannot_run_the_readmes_statements() {
+    let (postgres, pool) = with_events("a").await;
+    let url = postgres.url();
+    let prepare = "UPDATE soundhash_events SET received_at = now() - interval '31 days';
+        CREATE ROLE second LOGIN;
+        GRANT pg_read_all_data, pg_write_all_data TO second;";
+    run(&url, prepare).await.unwrap();
+    for sql in readme() {
+        let hidden = run(&url.replace("test@", "second@"), sql).await;
+        let error = hidden.unwrap_err().to_string();
+        assert!(error.contains("row-level security"), "{error}");
+        run(&url, sql).await.unwrap();
+        assert_eq!(count(&pool, "soundhash_events").await, 1);
+        assert_eq!(count(&pool, "graphile_worker._private_jobs").await, 1);
+    }
+    let _worker = start_worker(&url);
+    while count(&pool, "soundhash_events").await > 0 {
+        run(&url, readme()[1]).await.unwrap();
+    }
+    assert_eq!(acted(&url).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_job_that_was_restored_without_its_task_is_listed_and_can_be_run_again() {
     let (postgres, _) = with_events("waits no-task other-task").await;
     let url = postgres.url();
