@@ -3,13 +3,21 @@
 use soundhash_webhook::BoxError;
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::inbox::{EventJob, Inbox};
+use crate::inbox::Inbox;
 
+/// Workers find jobs by their task's id. A job whose task is missing, for example after a restore,
+/// never runs. It is an event's job if the event is in the log.
+///
 /// A retry is at most `exp(10)` seconds away, which is 6.2 hours, and a worker locks a job for a few
 /// minutes. A job that waits longer, or whose lock lies in the future, got its time from a clock that
 /// was wrong.
-const GIVEN_UP: &str = "CASE WHEN job.locked_at IS NULL
+const GIVEN_UP: &str = "
+    (job.task_id = (SELECT soundhash_event_task()) OR NOT EXISTS (
+        SELECT FROM graphile_worker._private_tasks WHERE id = job.task_id
+    ) AND EXISTS (SELECT FROM soundhash_events WHERE event_key = job.payload->>'key'))
+    AND CASE WHEN job.locked_at IS NULL
     THEN job.attempts >= job.max_attempts OR job.run_at > now() + interval '7 hours'
+        OR job.task_id <> (SELECT soundhash_event_task())
     ELSE job.locked_at > now() + interval '1 hour' END";
 
 /// A job that is not retried automatically, or not for a long time.
@@ -32,12 +40,9 @@ impl Inbox {
     pub async fn given_up(&self) -> Result<Vec<GivenUp>, BoxError> {
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT job.payload->>'key', job.attempts, job.last_error
-             FROM graphile_worker._private_jobs AS job
-             JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
-             WHERE task.identifier = $1 AND {GIVEN_UP}
+             FROM graphile_worker._private_jobs AS job WHERE {GIVEN_UP}
              ORDER BY job.id"
         )))
-        .bind(EventJob::NAME)
         .fetch_all(&self.pool)
         .await?;
         let given_up = rows.iter().map(|row| {
@@ -60,11 +65,9 @@ impl Inbox {
         let changed = sqlx::query(AssertSqlSafe(format!(
             "UPDATE graphile_worker._private_jobs AS job
              SET attempts = 0, run_at = now(), updated_at = now(),
-                 locked_at = NULL, locked_by = NULL
-             FROM graphile_worker._private_tasks AS task
-             WHERE task.id = job.task_id AND task.identifier = $1 AND {GIVEN_UP}"
+                 locked_at = NULL, locked_by = NULL, task_id = (SELECT soundhash_event_task())
+             WHERE {GIVEN_UP}"
         )))
-        .bind(EventJob::NAME)
         .execute(&self.pool)
         .await?;
         Ok(changed.rows_affected())

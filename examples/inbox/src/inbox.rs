@@ -136,13 +136,14 @@ const TASK_FUNCTION: &str = "
 const FAIL_IF_READ_ONLY: &str =
     "INSERT INTO acted_events (event_key, job_id) SELECT '', 0 WHERE FALSE";
 
-/// Makes the ids of future jobs greater than the id of each job that has run. The queue's ids start
-/// over if its schema was dropped, and workers would take the new jobs for old ones.
+/// Makes the ids of future jobs greater than the id of each job that waits or has run. The queue's
+/// ids start over if its schema was dropped or its sequence was not restored. Workers would take
+/// the new jobs for old ones, or the jobs could not be inserted.
 const RAISE_JOB_IDS: &str = "
     SELECT setval(ids, latest) FROM (
         SELECT pg_get_serial_sequence('graphile_worker._private_jobs', 'id')::regclass AS ids,
-            max(job_id) AS latest
-        FROM acted_events) AS acted
+            greatest((SELECT max(job_id) FROM acted_events),
+                (SELECT max(id) FROM graphile_worker._private_jobs)) AS latest) AS used
     WHERE latest > coalesce(pg_sequence_last_value(ids), 0)";
 
 /// Notifies the workers of new jobs, at most once every 50 ms. If a notification fails, the workers

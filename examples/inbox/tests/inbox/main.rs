@@ -3,6 +3,7 @@
 
 mod ends;
 mod killed;
+mod restored;
 mod support;
 mod work;
 
