@@ -14,7 +14,7 @@ use async_nats::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
         context::{ConsumerInfoErrorKind, PublishError, PublishErrorKind},
-        stream::{ConsumerErrorKind, Stream},
+        stream::{ConsumerErrorKind, Info, Stream},
     },
 };
 use axum::body::Bytes;
@@ -46,6 +46,8 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// another one after three pings without a reply. With the default interval, this takes up to three
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a stream that had space counts as one that has.
+const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest time between two reconnections that this program causes.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
@@ -71,9 +73,18 @@ pub(crate) struct Streams {
     restoring: Arc<Mutex<()>>,
     /// Locked while a task reconnects.
     reconnecting: Arc<Mutex<()>>,
-    /// The number of the connection for which the consumer was last checked. The first one has the
-    /// number 1.
-    checked: Arc<Mutex<u64>>,
+    checked: Arc<Mutex<Checked>>,
+}
+
+/// What was last found out about the stream of accepted deliveries.
+#[derive(Debug, Default)]
+struct Checked {
+    /// The number of the connection over which the consumer was checked, or 0.
+    connection: u64,
+    /// When the space was checked.
+    at: Option<Instant>,
+    /// How many bytes may be published before the space is checked again.
+    bytes: i64,
 }
 
 impl Streams {
@@ -182,16 +193,17 @@ impl Streams {
             headers.insert(NATS_MESSAGE_ID, encode(id));
             headers.insert(KEY, encode(key));
             let published = async {
-                if stream.name == ACCEPTED.name {
-                    self.check_consumer().await?;
+                if !self.has_space(stream, body.len()).await? {
+                    return Ok(None);
                 }
                 let publication =
                     self.context
                         .publish_with_headers(stream.subject, headers, body.clone());
-                Ok::<_, BoxError>(publication.await?.await?)
+                Ok::<_, BoxError>(Some(publication.await?.await?))
             };
             let error = match timeout_at(start + PUBLISH_DEADLINE, published).await {
-                Ok(Ok(stored)) => return Ok(!stored.duplicate),
+                Ok(Ok(Some(stored))) => return Ok(!stored.duplicate),
+                Ok(Ok(None)) => return Err(is_full(stream, "nine tenths of its max_bytes")),
                 Ok(Err(error)) => error,
                 Err(_) => return Err("no response from NATS in time".into()),
             };
@@ -208,11 +220,7 @@ impl Streams {
             // Space is made only by an operator, or when the oldest deliveries expire.
             if text.contains("maximum bytes exceeded") || text.contains("maximum messages exceeded")
             {
-                let name = stream.name;
-                return Err(format!(
-                    "{name} is full ({text}): see \"Disk space\" in the README of this example"
-                )
-                .into());
+                return Err(is_full(stream, &text));
             }
             // Publishing again is safe, because NATS recognizes the id of a message that it has
             // already stored.
@@ -223,6 +231,40 @@ impl Streams {
         }
     }
 
+    /// Returns whether a message of this size can be published. A stream counts as full at nine
+    /// tenths of its limit.
+    ///
+    /// NATS must not be the one to reject a message. Before version 2.14, every server of a cluster
+    /// decides for itself whether a message exceeds the limit. If one is killed, the servers can
+    /// then disagree about which events the stream has, and lose accepted ones.
+    async fn has_space(&self, stream: &'static Settings, bytes: usize) -> Result<bool, BoxError> {
+        let bytes = i64::try_from(bytes)?;
+        if stream.name == GIVEN_UP.name {
+            return Ok(space(&self.given_up.get_info().await?) >= bytes);
+        }
+        let client = self.context.client();
+        let connection = client.statistics().connects.load(Ordering::Relaxed);
+        let mut checked = self.checked.lock().await;
+        // Without a connection, the client would store the event as soon as it has one.
+        if checked.connection != connection || client.connection_state() != State::Connected {
+            self.check_consumer().await?;
+            checked.connection = connection;
+        }
+        let is_recent = checked.at.is_some_and(|at| at.elapsed() < SPACE_INTERVAL);
+        if !is_recent || checked.bytes < bytes {
+            let info = self.accepted.get_info().await?;
+            let space = space(&info);
+            if space < bytes {
+                return Ok(false);
+            }
+            // Other receivers publish, too.
+            checked.bytes = space / 10;
+            checked.at = Some(Instant::now());
+        }
+        checked.bytes -= bytes;
+        Ok(true)
+    }
+
     /// Deletes the consumer if it is ahead of the stream, so that a worker creates it again. This is
     /// checked once per connection.
     ///
@@ -230,29 +272,19 @@ impl Streams {
     /// power, the stream can lose its end, and the consumer would skip the events that are stored
     /// next. NATS itself corrects the consumer only on a single server, since version 2.14.
     async fn check_consumer(&self) -> Result<(), BoxError> {
-        let client = self.context.client();
-        let connection = client.statistics().connects.load(Ordering::Relaxed);
-        let mut checked = self.checked.lock().await;
-        // Without a connection, the client would store the event as soon as it has one.
-        if *checked == connection && client.connection_state() == State::Connected {
-            return Ok(());
-        }
-        let mut times = 0;
-        while self.consumer_is_ahead().await? {
-            // A new leader of the stream can be behind for a moment.
-            times += 1;
-            if times == 5 {
-                warn!(
-                    "{} has lost its latest events, because NATS lost power or files: all events \
-                     that are left are handled again",
-                    ACCEPTED.name
-                );
-                self.accepted.delete_consumer(CONSUMER).await?;
-                break;
+        for _ in 0..5 {
+            if !self.consumer_is_ahead().await? {
+                return Ok(());
             }
+            // A new leader of the stream can be behind for a moment.
             sleep(RETRY_PAUSE).await;
         }
-        *checked = connection;
+        let name = ACCEPTED.name;
+        warn!(
+            "{name} has lost its latest events, because NATS lost power or files: all events that \
+             are left are handled again"
+        );
+        self.accepted.delete_consumer(CONSUMER).await?;
         Ok(())
     }
 
@@ -312,7 +344,7 @@ impl Streams {
         tokio::spawn(async move {
             // The consumer of a stream that has vanished can still have its position.
             let mut checked = checked.lock().await;
-            *checked = 0;
+            checked.connection = 0;
             for settings in [ACCEPTED, GIVEN_UP] {
                 if let Err(error) = create_if_vanished(&context, settings, max_bytes).await {
                     warn!(error, "cannot look up or recreate {}", settings.name);
@@ -347,6 +379,21 @@ impl Streams {
     pub(crate) const fn given_up(&self) -> &Stream {
         &self.given_up
     }
+}
+
+/// Returns the bytes that are left until a stream counts as full.
+fn space(info: &Info) -> i64 {
+    let bytes = i64::try_from(info.state.bytes).unwrap_or(i64::MAX);
+    match info.config.max_bytes {
+        // The stream is not limited.
+        ..=0 => i64::MAX,
+        max_bytes => max_bytes / 10 * 9 - bytes,
+    }
+}
+
+fn is_full(stream: &Settings, why: &str) -> BoxError {
+    let name = stream.name;
+    format!("{name} is full ({why}): see \"Disk space\" in the README of this example").into()
 }
 
 /// Returns the message's id, by which the stream recognizes duplicates, along with the event's key.
