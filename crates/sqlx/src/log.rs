@@ -368,7 +368,8 @@ impl<DB: Backend> EventLog<DB> {
     /// retry job can redeliver an event days later, and an attacker who has captured a delivery can
     /// replay it forever. Keep rows for longer than your
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
-    /// you do not set one.
+    /// you do not set one. Events that are marked to run again are deleted, too, along with their
+    /// bodies.
     ///
     /// Rows are deleted in batches of 2,000, with one transaction per batch. Several processes can
     /// purge at the same time.
