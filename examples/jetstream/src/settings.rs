@@ -190,7 +190,9 @@ pub(crate) async fn create(
         }
     }
     let replicas = existing.num_replicas;
-    if info.cluster.is_none() {
+    // Since 2.10, a server without a cluster names itself the leader of a cluster without a name.
+    let cluster = info.cluster.as_ref();
+    if cluster.is_none_or(|cluster| cluster.name.is_none()) {
         warn!(
             "NATS runs without a cluster: {name} has only one replica, so a failed disk loses its \
              deliveries. A cluster that you start later does not take over the stream: see \"From \

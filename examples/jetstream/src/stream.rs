@@ -46,6 +46,7 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// another one after three pings without a reply. With the default interval, this takes up to three
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a stream that had space counts as one that has.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -67,6 +68,9 @@ pub(crate) struct Streams {
     context: Context,
     accepted: Stream,
     given_up: Stream,
+    /// The stream of accepted deliveries, for requests with a short timeout. A stream without a
+    /// leader does not respond.
+    prompt: Stream<()>,
     /// The space for accepted deliveries, if this program creates and changes the streams.
     max_bytes: Option<i64>,
     /// Locked while a task recreates streams that have vanished.
@@ -140,7 +144,11 @@ impl Streams {
             None => existing(&context, settings).await,
         };
         let (accepted, given_up) = (open(ACCEPTED).await?, open(GIVEN_UP).await?);
+        let mut prompt = context.clone();
+        prompt.set_timeout(CHECK_TIMEOUT);
+        let prompt = prompt.get_stream_no_info(ACCEPTED.name).await?;
         Ok(Self {
+            prompt,
             context,
             accepted,
             given_up,
@@ -252,7 +260,7 @@ impl Streams {
         }
         let is_recent = checked.at.is_some_and(|at| at.elapsed() < SPACE_INTERVAL);
         if !is_recent || checked.bytes < bytes {
-            let info = self.accepted.get_info().await?;
+            let info = self.prompt.get_info().await?;
             let space = space(&info);
             if space < bytes {
                 return Ok(false);
@@ -289,7 +297,7 @@ impl Streams {
     }
 
     async fn consumer_is_ahead(&self) -> Result<bool, BoxError> {
-        let consumer = match self.accepted.consumer_info(CONSUMER).await {
+        let consumer = match self.prompt.consumer_info(CONSUMER).await {
             Ok(consumer) => consumer,
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(false),
             Err(error) => {
@@ -300,7 +308,7 @@ impl Streams {
             }
         };
         // The stream is asked later, because its end advances before the consumer does.
-        let stream = self.accepted.get_info().await?;
+        let stream = self.prompt.get_info().await?;
         Ok(consumer.delivered.stream_sequence > stream.state.last_sequence)
     }
 
