@@ -181,8 +181,10 @@ pub(crate) async fn create(
         match context.update_stream(&wanted).await {
             Ok(_) if is_empty => {}
             Ok(_) => warn!("the settings of {name} were different, and have been changed"),
-            Err(error) if is_empty => return Err(no_space(name, max_bytes, error)),
-            // The events that the stream has must reach the workers.
+            Err(error) if is_empty && existing.max_bytes <= 0 => {
+                return Err(no_space(name, max_bytes, error));
+            }
+            // A stream that has events or a limit is used as it is.
             Err(error) => warn!(
                 "the settings of {name} cannot be changed: {}",
                 no_space(name, max_bytes, error)

@@ -47,6 +47,8 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stream's leader can be behind after it was elected, or after it hung.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
 /// How long a stream that had space counts as one that has.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -280,11 +282,11 @@ impl Streams {
     /// power, the stream can lose its end, and the consumer would skip the events that are stored
     /// next. NATS itself corrects the consumer only on a single server, since version 2.14.
     async fn check_consumer(&self) -> Result<(), BoxError> {
-        for _ in 0..5 {
+        let start = Instant::now();
+        while start.elapsed() < LONGEST_LAG {
             if !self.consumer_is_ahead().await? {
                 return Ok(());
             }
-            // A new leader of the stream can be behind for a moment.
             sleep(RETRY_PAUSE).await;
         }
         let name = ACCEPTED.name;
