@@ -13,7 +13,7 @@ use async_nats::{
     jetstream::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::{ConsumerInfoErrorKind, PublishError, PublishErrorKind},
+        context::ConsumerInfoErrorKind,
         stream::{ConsumerErrorKind, Info, Stream},
     },
 };
@@ -217,11 +217,10 @@ impl Streams {
                 Ok(Err(error)) => error,
                 Err(_) => return Err("no response from NATS in time".into()),
             };
-            let published = error.downcast_ref::<PublishError>();
-            if published.is_some_and(|it| it.kind() == PublishErrorKind::StreamNotFound) {
+            let text = causes(&*error);
+            if text.contains("no stream found") || text.contains("stream not found") {
                 self.restore();
             }
-            let text = causes(&*error);
             // A client learns the size of a message and its permissions only when it connects, and
             // an operator may have corrected them since.
             if text.contains("Payload size limit") || start.elapsed() >= PUBLISH_DEADLINE / 2 {
@@ -300,14 +299,8 @@ impl Streams {
 
     async fn consumer_is_ahead(&self) -> Result<bool, BoxError> {
         let consumer = match self.prompt.consumer_info(CONSUMER).await {
-            Ok(consumer) => consumer,
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(false),
-            Err(error) => {
-                if error.kind() == ConsumerInfoErrorKind::StreamNotFound {
-                    self.restore();
-                }
-                return Err(error.into());
-            }
+            consumer => consumer?,
         };
         // The stream is asked later, because its end advances before the consumer does.
         let stream = self.prompt.get_info().await?;

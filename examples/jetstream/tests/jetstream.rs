@@ -421,6 +421,14 @@ async fn a_single_server_is_enough_if_it_has_space() {
     sleep(Duration::from_secs(3)).await;
     set_payload(1_048_576);
     assert_eq!(delivery.await.unwrap(), Some(202));
+
+    // Without a worker, the receiver finds out that a stream has vanished, and does not need a new
+    // connection for it.
+    sleep(Duration::from_secs(2)).await;
+    context.delete_stream("SOUNDHASH").await.unwrap();
+    let start = Instant::now();
+    assert_eq!(deliver(&receiver.url(), &event("c")).await, Some(202));
+    assert!(start.elapsed() < Duration::from_secs(9), "reconnected");
 }
 
 /// A server that has less space than a stream reserves does not load the stream. When the stream is
