@@ -9,6 +9,7 @@ use std::{
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
     connection::State,
+    datetime::DateTime,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self, Context, ErrorCode,
@@ -47,10 +48,8 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a stream's leader can be behind after it was elected, or after it hung.
-const LONGEST_LAG: Duration = Duration::from_secs(10);
-/// How long a stream that had space counts as one that has.
-const SPACE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the result of a check is used. Servers that lose power need longer to come back.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest time between two reconnections that this program causes.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
@@ -82,15 +81,26 @@ pub(crate) struct Streams {
     checked: Arc<Mutex<Checked>>,
 }
 
-/// What was last found out about the stream of accepted deliveries.
+/// What was last found out about the stream of accepted deliveries and its consumer.
 #[derive(Debug, Default)]
 struct Checked {
-    /// The number of the connection over which the consumer was checked, or 0.
-    connection: u64,
-    /// When the space was checked.
     at: Option<Instant>,
-    /// How many bytes may be published before the space is checked again.
+    /// The number of the connection that was used.
+    connection: u64,
+    /// How many bytes may be published before the stream is checked again.
     bytes: i64,
+    position: Position,
+    /// A consumer that will skip events, because it is ahead of the stream.
+    ahead: Option<Position>,
+}
+
+/// The position of a consumer in its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Position {
+    /// When the consumer was created, if there is one.
+    created: Option<DateTime>,
+    /// The number of the last event that was delivered.
+    sequence: u64,
 }
 
 impl Streams {
@@ -203,13 +213,18 @@ impl Streams {
             headers.insert(NATS_MESSAGE_ID, encode(id));
             headers.insert(KEY, encode(key));
             let published = async {
-                if !self.has_space(stream, body.len()).await? {
+                let Some(position) = self.check(stream, body.len()).await? else {
                     return Ok(None);
-                }
+                };
                 let publication =
                     self.context
                         .publish_with_headers(stream.subject, headers, body.clone());
-                Ok::<_, BoxError>(Some(publication.await?.await?))
+                let stored = publication.await?.await?;
+                if stored.sequence <= position.sequence && !stored.duplicate {
+                    self.checked.lock().await.ahead = Some(position);
+                    self.check(stream, 0).await?;
+                }
+                Ok::<_, BoxError>(Some(stored))
             };
             let error = match timeout_at(start + PUBLISH_DEADLINE, published).await {
                 Ok(Ok(Some(stored))) => return Ok(!stored.duplicate),
@@ -240,71 +255,79 @@ impl Streams {
         }
     }
 
-    /// Returns whether a message of this size can be published. A stream counts as full at nine
-    /// tenths of its limit.
+    /// Returns the consumer's position if a message of this size can be published, or `None` if the
+    /// stream is full. A stream counts as full at nine tenths of its limit.
     ///
     /// NATS must not be the one to reject a message. Before version 2.14, every server of a cluster
     /// decides for itself whether a message exceeds the limit. If one is killed, the servers can
     /// then disagree about which events the stream has, and lose accepted ones.
-    async fn has_space(&self, stream: &'static Settings, bytes: usize) -> Result<bool, BoxError> {
+    async fn check(
+        &self,
+        stream: &'static Settings,
+        bytes: usize,
+    ) -> Result<Option<Position>, BoxError> {
         let bytes = i64::try_from(bytes)?;
         if stream.name == GIVEN_UP.name {
-            return Ok(space(&self.given_up.get_info().await?) >= bytes);
+            let space = space(&self.given_up.get_info().await?);
+            return Ok((space >= bytes).then(Position::default));
         }
         let client = self.context.client();
         let connection = client.statistics().connects.load(Ordering::Relaxed);
         let mut checked = self.checked.lock().await;
-        // Without a connection, the client would store the event as soon as it has one.
-        if checked.connection != connection || client.connection_state() != State::Connected {
-            self.check_consumer().await?;
-            checked.connection = connection;
+        if let Some(position) = checked.ahead {
+            self.delete_consumer(position).await?;
+            checked.ahead = None;
         }
-        let is_recent = checked.at.is_some_and(|at| at.elapsed() < SPACE_INTERVAL);
+        let is_recent = checked.at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL)
+            && checked.connection == connection
+            && client.connection_state() == State::Connected;
         if !is_recent || checked.bytes < bytes {
-            let info = self.prompt.get_info().await?;
-            let space = space(&info);
+            checked.position = self.position().await?;
+            let space = space(&self.prompt.get_info().await?);
             if space < bytes {
-                return Ok(false);
+                return Ok(None);
             }
+            checked.at = Some(Instant::now());
+            checked.connection = connection;
             // Other receivers publish, too.
             checked.bytes = space / 10;
-            checked.at = Some(Instant::now());
         }
         checked.bytes -= bytes;
-        Ok(true)
+        Ok(Some(checked.position))
     }
 
-    /// Deletes the consumer if it is ahead of the stream, so that a worker creates it again. This is
-    /// checked once per connection.
+    async fn position(&self) -> Result<Position, BoxError> {
+        match self.prompt.consumer_info(CONSUMER).await {
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                Ok(Position::default())
+            }
+            consumer => {
+                let consumer = consumer?;
+                Ok(Position {
+                    created: Some(consumer.created),
+                    sequence: consumer.delivered.stream_sequence,
+                })
+            }
+        }
+    }
+
+    /// Deletes a consumer that is ahead of the stream, so that a worker creates it again.
     ///
     /// NATS syncs the end of a stream later than the position of its consumer. If the servers lose
-    /// power, the stream can lose its end, and the consumer would skip the events that are stored
-    /// next. NATS itself corrects the consumer only on a single server, since version 2.14.
-    async fn check_consumer(&self) -> Result<(), BoxError> {
-        let start = Instant::now();
-        while start.elapsed() < LONGEST_LAG {
-            if !self.consumer_is_ahead().await? {
-                return Ok(());
-            }
-            sleep(RETRY_PAUSE).await;
+    /// power, the stream can lose its end, and the next events get numbers that the consumer has
+    /// already passed. NATS itself corrects only the consumer of a single server, since version
+    /// 2.14.
+    async fn delete_consumer(&self, ahead: Position) -> Result<(), BoxError> {
+        // Another receiver may have deleted it already.
+        if self.position().await?.created == ahead.created {
+            let name = ACCEPTED.name;
+            warn!(
+                "{name} has lost its latest events, because NATS lost power or files: all events \
+                 that are left are handled again"
+            );
+            self.accepted.delete_consumer(CONSUMER).await?;
         }
-        let name = ACCEPTED.name;
-        warn!(
-            "{name} has lost its latest events, because NATS lost power or files: all events that \
-             are left are handled again"
-        );
-        self.accepted.delete_consumer(CONSUMER).await?;
         Ok(())
-    }
-
-    async fn consumer_is_ahead(&self) -> Result<bool, BoxError> {
-        let consumer = match self.prompt.consumer_info(CONSUMER).await {
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(false),
-            consumer => consumer?,
-        };
-        // The stream is asked later, because its end advances before the consumer does.
-        let stream = self.prompt.get_info().await?;
-        Ok(consumer.delivered.stream_sequence > stream.state.last_sequence)
     }
 
     /// Returns the consumer shared by all workers, creating or updating it if necessary.
@@ -343,17 +366,13 @@ impl Streams {
         let Ok(guard) = self.restoring.clone().try_lock_owned() else {
             return;
         };
-        let (context, checked) = (self.context.clone(), self.checked.clone());
+        let context = self.context.clone();
         tokio::spawn(async move {
-            // The consumer of a stream that has vanished can still have its position.
-            let mut checked = checked.lock().await;
-            checked.connection = 0;
             for settings in [ACCEPTED, GIVEN_UP] {
                 if let Err(error) = create_if_vanished(&context, settings, max_bytes).await {
                     warn!(error, "cannot look up or recreate {}", settings.name);
                 }
             }
-            drop(checked);
             sleep(4 * RETRY_PAUSE).await;
             drop(guard);
         });
