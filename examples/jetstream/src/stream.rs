@@ -2,7 +2,7 @@
 
 use std::{
     env, io,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -79,6 +79,8 @@ pub(crate) struct Streams {
     /// Locked while a task reconnects.
     reconnecting: Arc<Mutex<()>>,
     checked: Arc<Mutex<Checked>>,
+    /// A consumer that will skip events, because it is ahead of the stream.
+    ahead: Arc<StdMutex<Option<Position>>>,
 }
 
 /// What was last found out about the stream of accepted deliveries and its consumer.
@@ -90,8 +92,6 @@ struct Checked {
     /// How many bytes may be published before the stream is checked again.
     bytes: i64,
     position: Position,
-    /// A consumer that will skip events, because it is ahead of the stream.
-    ahead: Option<Position>,
 }
 
 /// The position of a consumer in its stream.
@@ -168,6 +168,7 @@ impl Streams {
             restoring: Arc::default(),
             reconnecting: Arc::default(),
             checked: Arc::default(),
+            ahead: Arc::default(),
         })
     }
 
@@ -221,7 +222,8 @@ impl Streams {
                         .publish_with_headers(stream.subject, headers, body.clone());
                 let stored = publication.await?.await?;
                 if stored.sequence <= position.sequence && !stored.duplicate {
-                    self.checked.lock().await.ahead = Some(position);
+                    // The sender may hang up while this waits for the next check.
+                    *self.ahead() = Some(position);
                     self.check(stream, 0).await?;
                 }
                 Ok::<_, BoxError>(Some(stored))
@@ -274,9 +276,10 @@ impl Streams {
         let client = self.context.client();
         let connection = client.statistics().connects.load(Ordering::Relaxed);
         let mut checked = self.checked.lock().await;
-        if let Some(position) = checked.ahead {
+        let ahead = *self.ahead();
+        if let Some(position) = ahead {
             self.delete_consumer(position).await?;
-            checked.ahead = None;
+            *self.ahead() = None;
         }
         let is_recent = checked.at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL)
             && checked.connection == connection
@@ -294,6 +297,10 @@ impl Streams {
         }
         checked.bytes -= bytes;
         Ok(Some(checked.position))
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<Position>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn position(&self) -> Result<Position, BoxError> {
