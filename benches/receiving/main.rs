@@ -3,7 +3,8 @@
 //! Compares ways of receiving events over sockets: the number of events accepted per second, the
 //! response time, the stored size of an event, and the events lost in a failure. Only compare
 //! figures from the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with
-//! `synchronous = FULL` and three NATS nodes share the machine with the senders.
+//! `synchronous = FULL` and three NATS nodes with `sync_interval: always` share the machine with the
+//! senders.
 //!
 //! `receiving NAME...` measures only those ways of receiving events whose names contain one of the
 //! given words. `receiving soak` runs [a constant load](soak) for longer.

@@ -36,7 +36,7 @@ impl NatsCluster {
             fs::create_dir_all(&store).unwrap();
             let config = format!(
                 "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
-                 jetstream {{ store_dir: \"{}\", {settings} }}\n\
+                 jetstream {{ store_dir: \"{}\", sync_interval: always, {settings} }}\n\
                  cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
                 store.display(),
                 routes.join(", ")
@@ -67,7 +67,7 @@ impl NatsCluster {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        spawned.expect("nats-server (apt-get install nats-server)")
+        spawned.expect("nats-server (2.10.23 or later: https://nats.io/download)")
     }
 
     /// Returns the directory that holds all of the servers' data.

@@ -1,20 +1,14 @@
 //! The streams of accepted deliveries and of deliveries that the workers gave up on.
 
-use std::{
-    env, io,
-    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::{env, error::Error, fmt, io, sync::Arc, time::Duration};
 
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
     connection::State,
-    datetime::DateTime,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::ConsumerInfoErrorKind,
         stream::{ConsumerErrorKind, Info, Stream},
     },
 };
@@ -35,6 +29,10 @@ use crate::settings::{
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
 const CONSUMER: &str = "workers";
 
+/// The oldest version of NATS that can sync every event on every server of a cluster before it
+/// confirms the event (`sync_interval: always`).
+const OLDEST_VERSION: [u32; 3] = [2, 10, 23];
+
 /// How long NATS waits for a worker to acknowledge an event or report progress before it delivers
 /// the event to another worker. This time starts when NATS sends the event.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -48,7 +46,6 @@ pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 /// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the result of a check is used. Servers that lose power need longer to come back.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest time between two reconnections that this program causes.
@@ -78,29 +75,15 @@ pub(crate) struct Streams {
     restoring: Arc<Mutex<()>>,
     /// Locked while a task reconnects.
     reconnecting: Arc<Mutex<()>>,
-    checked: Arc<Mutex<Checked>>,
-    /// A consumer that will skip events, because it is ahead of the stream.
-    ahead: Arc<StdMutex<Option<Position>>>,
+    space: Arc<Mutex<Space>>,
 }
 
-/// What was last found out about the stream of accepted deliveries and its consumer.
+/// The space in the stream of accepted deliveries.
 #[derive(Debug, Default)]
-struct Checked {
-    at: Option<Instant>,
-    /// The number of the connection that was used.
-    connection: u64,
-    /// How many bytes may be published before the stream is checked again.
+struct Space {
+    checked_at: Option<Instant>,
+    /// How many bytes may be published before the space is checked again.
     bytes: i64,
-    position: Position,
-}
-
-/// The position of a consumer in its stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Position {
-    /// When the consumer was created, if there is one.
-    created: Option<DateTime>,
-    /// The number of the last event that was delivered.
-    sequence: u64,
 }
 
 impl Streams {
@@ -115,7 +98,7 @@ impl Streams {
     /// # Errors
     ///
     /// Returns an error if a variable is invalid, if the cluster does not respond within a minute,
-    /// or if its servers lack the space for the streams.
+    /// or if its servers are too old or lack the space for the streams.
     pub(crate) async fn connect(is_owner: bool) -> Result<Self, BoxError> {
         let max_bytes = is_owner.then(max_bytes).transpose()?;
         let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
@@ -131,7 +114,7 @@ impl Streams {
             let is_refused = error.downcast_ref::<ConnectError>().is_some_and(|error| {
                 use ConnectErrorKind::{Authentication, AuthorizationViolation};
                 matches!(error.kind(), Authentication | AuthorizationViolation)
-            });
+            }) || error.is::<TooOld>();
             let error = cannot_connect(URLS, &urls, causes(&*error)).to_string();
             if is_refused || start.elapsed() > START_DEADLINE {
                 return Err(error.into());
@@ -149,7 +132,9 @@ impl Streams {
         options: ConnectOptions,
         max_bytes: Option<i64>,
     ) -> Result<Self, BoxError> {
-        let mut context = jetstream::new(options.connect(servers).await?);
+        let client = options.connect(servers).await?;
+        check_version(&client.server_info().version)?;
+        let mut context = jetstream::new(client);
         context.set_timeout(Duration::from_secs(5));
         let open = async |settings| match max_bytes {
             Some(max_bytes) => create(&context, settings, max_bytes).await,
@@ -167,8 +152,7 @@ impl Streams {
             max_bytes,
             restoring: Arc::default(),
             reconnecting: Arc::default(),
-            checked: Arc::default(),
-            ahead: Arc::default(),
+            space: Arc::default(),
         })
     }
 
@@ -214,19 +198,13 @@ impl Streams {
             headers.insert(NATS_MESSAGE_ID, encode(id));
             headers.insert(KEY, encode(key));
             let published = async {
-                let Some(position) = self.check(stream, body.len()).await? else {
+                if !self.has_space(stream, body.len()).await? {
                     return Ok(None);
-                };
+                }
                 let publication =
                     self.context
                         .publish_with_headers(stream.subject, headers, body.clone());
-                let stored = publication.await?.await?;
-                if stored.sequence <= position.sequence && !stored.duplicate {
-                    // The sender may hang up while this waits for the next check.
-                    *self.ahead() = Some(position);
-                    self.check(stream, 0).await?;
-                }
-                Ok::<_, BoxError>(Some(stored))
+                Ok::<_, BoxError>(Some(publication.await?.await?))
             };
             let error = match timeout_at(start + PUBLISH_DEADLINE, published).await {
                 Ok(Ok(Some(stored))) => return Ok(!stored.duplicate),
@@ -257,84 +235,32 @@ impl Streams {
         }
     }
 
-    /// Returns the consumer's position if a message of this size can be published, or `None` if the
-    /// stream is full. A stream counts as full at nine tenths of its limit.
+    /// Returns whether a message of this size can be published. A stream counts as full at nine
+    /// tenths of its limit.
     ///
     /// NATS must not be the one to reject a message. Before version 2.14, every server of a cluster
     /// decides for itself whether a message exceeds the limit. If one is killed, the servers can
     /// then disagree about which events the stream has, and lose accepted ones.
-    async fn check(
-        &self,
-        stream: &'static Settings,
-        bytes: usize,
-    ) -> Result<Option<Position>, BoxError> {
+    async fn has_space(&self, stream: &Settings, bytes: usize) -> Result<bool, BoxError> {
         let bytes = i64::try_from(bytes)?;
         if stream.name == GIVEN_UP.name {
-            let space = space(&self.given_up.get_info().await?);
-            return Ok((space >= bytes).then(Position::default));
+            return Ok(bytes_left(&self.given_up.get_info().await?) >= bytes);
         }
-        let client = self.context.client();
-        let connection = client.statistics().connects.load(Ordering::Relaxed);
-        let mut checked = self.checked.lock().await;
-        let ahead = *self.ahead();
-        if let Some(position) = ahead {
-            self.delete_consumer(position).await?;
-            *self.ahead() = None;
-        }
-        let is_recent = checked.at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL)
-            && checked.connection == connection
-            && client.connection_state() == State::Connected;
-        if !is_recent || checked.bytes < bytes {
-            checked.position = self.position().await?;
-            let space = space(&self.prompt.get_info().await?);
-            if space < bytes {
-                return Ok(None);
+        let mut space = self.space.lock().await;
+        let is_recent = space
+            .checked_at
+            .is_some_and(|at| at.elapsed() < CHECK_INTERVAL);
+        if !is_recent || space.bytes < bytes {
+            let left = bytes_left(&self.prompt.get_info().await?);
+            if left < bytes {
+                return Ok(false);
             }
-            checked.at = Some(Instant::now());
-            checked.connection = connection;
+            space.checked_at = Some(Instant::now());
             // Other receivers publish, too.
-            checked.bytes = space / 10;
+            space.bytes = left / 10;
         }
-        checked.bytes -= bytes;
-        Ok(Some(checked.position))
-    }
-
-    fn ahead(&self) -> MutexGuard<'_, Option<Position>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn position(&self) -> Result<Position, BoxError> {
-        match self.prompt.consumer_info(CONSUMER).await {
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
-                Ok(Position::default())
-            }
-            consumer => {
-                let consumer = consumer?;
-                Ok(Position {
-                    created: Some(consumer.created),
-                    sequence: consumer.delivered.stream_sequence,
-                })
-            }
-        }
-    }
-
-    /// Deletes a consumer that is ahead of the stream, so that a worker creates it again.
-    ///
-    /// NATS syncs the end of a stream later than the position of its consumer. If the servers lose
-    /// power, the stream can lose its end, and the next events get numbers that the consumer has
-    /// already passed. NATS itself corrects only the consumer of a single server, since version
-    /// 2.14.
-    async fn delete_consumer(&self, ahead: Position) -> Result<(), BoxError> {
-        // Another receiver may have deleted it already.
-        if self.position().await?.created == ahead.created {
-            let name = ACCEPTED.name;
-            warn!(
-                "{name} has lost its latest events, because NATS lost power or files: all events \
-                 that are left are handled again"
-            );
-            self.accepted.delete_consumer(CONSUMER).await?;
-        }
-        Ok(())
+        space.bytes -= bytes;
+        Ok(true)
     }
 
     /// Returns the consumer shared by all workers, creating or updating it if necessary.
@@ -410,8 +336,38 @@ impl Streams {
     }
 }
 
+/// A server of a version that is not supported.
+#[derive(Debug)]
+struct TooOld(String);
+
+impl fmt::Display for TooOld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = OLDEST_VERSION;
+        write!(
+            f,
+            "the version of NATS is {}, but {major}.{minor}.{patch} is needed to sync each event \
+             (sync_interval: always)",
+            self.0
+        )
+    }
+}
+
+impl Error for TooOld {}
+
+fn check_version(version: &str) -> Result<(), TooOld> {
+    // A version can end with a suffix, such as `-RC.1`.
+    let numbers = version
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    let numbers: Vec<u32> = numbers.collect();
+    match numbers.as_slice() < OLDEST_VERSION.as_slice() {
+        true => Err(TooOld(version.to_owned())),
+        false => Ok(()),
+    }
+}
+
 /// Returns the bytes that are left until a stream counts as full.
-fn space(info: &Info) -> i64 {
+fn bytes_left(info: &Info) -> i64 {
     let bytes = i64::try_from(info.state.bytes).unwrap_or(i64::MAX);
     match info.config.max_bytes {
         // The stream is not limited.
