@@ -6,7 +6,7 @@ use async_nats::jetstream::{AckKind, Message};
 use example_program::{CancellationToken, print};
 use futures_util::{StreamExt, future};
 use soundhash_webhook::{BoxError, Event};
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::stream::{ACK_WAIT, PUBLISH_DEADLINE, Streams, id_and_key};
@@ -18,6 +18,10 @@ const CONCURRENCY: usize = 8;
 /// delay of 1, 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(256);
+
+/// The time that an action may take. If the consumer's leader dies, a worker waits for its actions
+/// before it gets further events, so an action that never ends would stop it.
+const ACTION_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Messages were delivered before an error that comes later than this.
@@ -115,7 +119,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
             return message.double_ack_with(AckKind::Term).await;
         }
     };
-    let mut acting = pin!(act(&key, &event));
+    let mut acting = pin!(timeout(ACTION_LIMIT, act(&key, &event)));
     // The first progress report is sent after a second, so fast actions send none.
     let mut progress = interval_at(Instant::now() + Duration::from_secs(1), ACK_WAIT / 3);
     let acted = loop {
@@ -128,7 +132,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
             }
         }
     };
-    match acted {
+    match acted.unwrap_or_else(|elapsed| Err(elapsed.into())) {
         // Waits for NATS to confirm the acknowledgement. If the acknowledgement is lost, or the
         // consumer has no leader at that moment, the event is handled again.
         Ok(()) => message.double_ack().await,

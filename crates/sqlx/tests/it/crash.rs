@@ -122,6 +122,7 @@ where
                 if number >= count && failed.load(Ordering::Relaxed) > 0 {
                     return ids;
                 }
+                assert!(number < 100 * count, "nothing is disturbed");
                 let id = format!("{round:03}-{number:06}");
                 let attempts = deliver_copies(&client, &receivers, &id).await;
                 failed.fetch_add(attempts, Ordering::Relaxed);
