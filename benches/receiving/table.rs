@@ -41,12 +41,9 @@ impl Figures {
         self.half.push(half.millis(0.5));
         self.p99.push(half.millis(0.99));
         self.bytes.get_or_insert(bytes);
-        if let Some(line) = way.worker {
+        if way.has_worker {
             let (start, accepted) = (Instant::now(), full.accepted + half.accepted);
-            let mut worker = way.work();
-            for _ in 0..accepted {
-                worker.wait_for_log(line);
-            }
+            way.work(accepted).await;
             self.handled
                 .push(accepted as f64 / start.elapsed().as_secs_f64());
         }
@@ -160,17 +157,17 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
             "inbox",
             ("SOUNDHASH_WEBHOOK_DATABASE", &urls[4]),
             Stored::Postgres(urls[4].clone()),
-            ("handled", disk),
+            disk,
         ),
         Way::package(
             "jetstream",
             ("SOUNDHASH_WEBHOOK_NATS", &nats.urls),
             Stored::Folder(nats.folder().to_owned()),
-            ("done", "the disks of two of three machines fail"),
+            "the disks of two of three machines fail",
         ),
     ];
     ways.retain(|way| words.is_empty() || words.iter().any(|word| way.name.contains(word)));
-    for way in ways.iter().filter(|way| way.worker.is_some()) {
+    for way in ways.iter().filter(|way| way.has_worker) {
         build(way.name);
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();

@@ -5,6 +5,7 @@ use std::{
     future::pending,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use axum::{
@@ -27,7 +28,7 @@ use sqlx::{
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 
 use crate::{CONNECTIONS, SECRET};
 
@@ -36,8 +37,8 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     program: Command,
     stored: Stored,
-    /// The line that a worker logs for each event, or `None` if the receiver handles the events.
-    pub(crate) worker: Option<&'static str>,
+    /// Whether a worker handles the events, instead of the receiver.
+    pub(crate) has_worker: bool,
     pub(crate) lost: &'static str,
 }
 
@@ -59,7 +60,7 @@ impl Way {
             name,
             program,
             stored,
-            worker: None,
+            has_worker: false,
             lost,
         }
     }
@@ -70,7 +71,7 @@ impl Way {
         name: &'static str,
         (variable, url): (&str, &str),
         stored: Stored,
-        (worker, lost): (&'static str, &'static str),
+        lost: &'static str,
     ) -> Self {
         let mut program = program(name);
         program.env(variable, url);
@@ -78,7 +79,7 @@ impl Way {
             name,
             program,
             stored,
-            worker: Some(worker),
+            has_worker: true,
             lost,
         }
     }
@@ -87,7 +88,7 @@ impl Way {
         let mut command = Command::new(self.program.get_program());
         command
             .args(self.program.get_args())
-            .args(self.worker.map(|_| role))
+            .args(self.has_worker.then_some(role))
             .env_remove("RUST_LOG")
             .env("SOUNDHASH_WEBHOOK_SECRET", SECRET);
         for (name, value) in self.program.get_envs() {
@@ -100,8 +101,19 @@ impl Way {
         Receiver::with_output(&self.command("receive"), Output::Discarded)
     }
 
-    pub(crate) fn work(&self) -> Process {
-        Process::start(&mut self.command("work"))
+    /// Runs a worker until it has handled this many events.
+    pub(crate) async fn work(&self, events: u64) {
+        let acted = async || match &self.stored {
+            Stored::Postgres(url) => number(url, "SELECT count(*) FROM acted_events").await as u64,
+            _ => 0,
+        };
+        let before = acted().await;
+        let worker = Process::start(&mut self.command("work"));
+        let mut printed = 0;
+        while acted().await - before + printed < events {
+            sleep(Duration::from_millis(50)).await;
+            printed += worker.lines().len() as u64;
+        }
     }
 
     pub(crate) async fn checkpoint(&self) {
