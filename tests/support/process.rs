@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// How long a step may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Builds an example with this test's features and profile, and returns the path to its binary.
 ///

@@ -115,9 +115,11 @@ impl SingleServer {
         self.process = Some(process);
     }
 
-    fn reload(&self, jetstream: &str, others: &str) {
+    fn reload(&mut self, jetstream: &str, others: &str) {
         self.configure(jetstream, others);
-        self.process.as_ref().unwrap().signal("HUP");
+        let process = self.process.as_mut().unwrap();
+        process.signal("HUP");
+        process.wait_for_log("Reloaded server configuration");
     }
 
     fn configure(&self, jetstream: &str, others: &str) {
@@ -324,17 +326,17 @@ async fn a_full_stream_rejects_events_and_the_workers_go_on() {
     let process = Process::start(&mut start("work", "1000000"));
     let lines = Vec::new();
     let mut worker = Worker { process, lines };
-    let start_of_work = Instant::now();
+    let line = worker.process.wait_for_log("cannot be given up");
+    assert!(line.contains("SOUNDHASH_GIVEN_UP is full"), "{line}");
+    let tried = Instant::now();
     eventually("all are handled", || {
         accepted.iter().all(|id| worker.times(id) == 1)
     })
     .await;
     assert!(
-        start_of_work.elapsed() < Duration::from_secs(15),
+        tried.elapsed() < Duration::from_secs(15),
         "blocked by others"
     );
-    let line = worker.process.wait_for_log("cannot be given up");
-    assert!(line.contains("SOUNDHASH_GIVEN_UP is full"), "{line}");
     // Those that could not be moved wait for space.
     let given_up = String::from_utf8(run("given-up", &cluster).stdout).unwrap();
     let given_up = given_up.lines().count();
@@ -353,7 +355,7 @@ async fn a_full_stream_rejects_events_and_the_workers_go_on() {
 #[tokio::test]
 async fn a_single_server_is_enough_if_it_has_space() {
     const SPACE: &str = "max_file_store: 1000000";
-    let server = SingleServer::start(SPACE, "");
+    let mut server = SingleServer::start(SPACE, "");
     let url = format!("nats://{}", server.listen);
     let mut receiver = Process::start(&mut program_at("receive", &url));
     let line = receiver.wait_for_log("max_file_store");
@@ -407,7 +409,7 @@ async fn a_single_server_is_enough_if_it_has_space() {
 
     // An operator lowers the size of a message, and corrects the mistake while a delivery waits.
     let receiver = Receiver::listening(&mut program);
-    let set_payload = |bytes: u32| server.reload(SPACE, &format!("max_payload: {bytes}"));
+    let mut set_payload = |bytes: u32| server.reload(SPACE, &format!("max_payload: {bytes}"));
     set_payload(65_536);
     let receiver_url = receiver.url();
     let big = format!(
@@ -499,7 +501,7 @@ async fn a_permission_that_is_granted_again_is_used_again() {
             }}] }}"#
         )
     };
-    let server = SingleServer::start("", &permission(">"));
+    let mut server = SingleServer::start("", &permission(">"));
     let url = format!("nats://a:p@{}", server.listen);
     let small = |role| {
         let mut program = program_at(role, &url);
@@ -524,8 +526,8 @@ async fn a_permission_that_is_granted_again_is_used_again() {
 #[test]
 fn a_signal_ends_it_while_it_connects() {
     // This server accepts connections, but never responds.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!("nats://{}", silent.local_addr().unwrap());
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("nats://{}", server.local_addr().unwrap());
     for role in ["receive", "work", "given-up", "rerun"] {
         let start = |url: &str| {
             Process::start(program_at(role, url).env("RUST_LOG", "info,async_nats=off"))
@@ -536,7 +538,7 @@ fn a_signal_ends_it_while_it_connects() {
         assert!(line.contains(error), "{line}");
         assert!(!line.contains("hunter2"), "{line}");
         let waiting = start(&silent);
-        thread::sleep(Duration::from_secs(1));
+        let _connection = server.accept().unwrap();
         for process in [refused, waiting] {
             process.signal("INT");
             let (status, _, log) = process.ended();

@@ -27,7 +27,7 @@ use soundhash_webhook::{
 use soundhash_webhook_tests::proxy::Proxy;
 
 use crate::{
-    support::{self, App, Ran, Run, SECRET, bare, check, cli, free_addr, response},
+    support::{self, App, Ran, Run, SECRET, bare, check, cli, closed_addr, response},
     tls,
 };
 
@@ -289,7 +289,7 @@ fn each_status_has_its_cure() {
 
 #[test]
 fn a_receiver_that_cannot_be_reached_has_status_2() {
-    let closed = format!("http://{}/", free_addr());
+    let closed = format!("http://{}/", closed_addr());
     doctor(&closed).expect(2, "failed connection | Connection refused");
     doctor("http://nowhere.invalid/").expect(2, "cannot be resolved | A and AAAA");
     bare!("doctor {closed}").expect(2, "set SOUNDHASH_WEBHOOK_SECRET");

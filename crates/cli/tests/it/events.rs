@@ -28,7 +28,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::reconcile::{ago, api, attempt, reconcile};
 use crate::support::{
-    App as Server, Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
+    App as Server, Process, Ran, Run, SECRET, bare, check, cli, closed_addr, deliver, folder,
+    status,
 };
 
 /// A database that exists until its `Server` is dropped.
@@ -352,7 +353,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
 
     // A failure that affects every event stops the run. Events that were not sent remain unchanged.
     app.steps.lock().unwrap().clear();
-    let nobody = format!("run-again --since 1h --yes --url http://{}/", free_addr());
+    let nobody = format!("run-again --since 1h --yes --url http://{}/", closed_addr());
     app.events(&nobody)
         .expect(1, "cannot be reached | 4 more events were not sent");
     let mut wrong = app.command("run-again --since 1h --yes");
@@ -642,7 +643,7 @@ fn a_command_leaves_only_the_database() {
 #[test]
 fn a_database_that_cannot_be_used_says_why() {
     let missing = folder("events").join("missing.db");
-    let (addr, file) = (free_addr(), missing.display());
+    let (addr, file) = (closed_addr(), missing.display());
     // An application's own URL can create the file.
     let created = format!("{file}?mode=rwc");
     let rows = format!(

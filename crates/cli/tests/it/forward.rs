@@ -14,8 +14,8 @@ use soundhash_webhook::Secret;
 use soundhash_webhook_tests::process::signal;
 
 use crate::support::{
-    App, Listen, PATIENCE, Request, Run, SECRET, begin, cli, deliver, exchange, free_addr,
-    response, status,
+    App, Listen, PATIENCE, Request, Run, SECRET, begin, cli, closed_addr, deliver, exchange,
+    free_addr, response, status,
 };
 
 const BODY: &[u8] =
@@ -221,7 +221,7 @@ fn repetitions_of_one_event_do_not_occupy_the_command() {
 /// Attack: repeat a recorded delivery while the application is down.
 #[test]
 fn failures_of_the_application_do_not_flood_the_log() {
-    let url = format!("http://{}/", free_addr());
+    let url = format!("http://{}/", closed_addr());
     let listen = Listen::start(&["--json", "--forward", &url]);
     let begin = Instant::now();
     for _ in 0..1_100 {

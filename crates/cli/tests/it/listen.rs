@@ -14,7 +14,7 @@ use soundhash_webhook::Secret;
 use soundhash_webhook_tests::process::signal;
 
 use crate::support::{
-    Listen, PATIENCE, Run, SECRET, bare, begin, cli, deliver, exchange, folder, free_addr, status,
+    Listen, PATIENCE, Run, SECRET, bare, begin, cli, closed_addr, deliver, exchange, folder, status,
 };
 
 const BODY: &[u8] =
@@ -205,13 +205,22 @@ fn a_second_signal_ends_it_at_once() {
     let taken = "Port 4040 is taken, so the inspector uses port 40";
     assert!(listen.log().contains(taken));
     assert!(listen.inspector.is_some());
-    let (_stream, _) = begin(&listen.url, "", 10);
-    // By the time this later request gets a response, the head of the first one has been read.
-    deliver(&listen.url, "", BODY);
+    let head = format!(
+        "X-Webhook-Signature: {}\r\nExpect: 100-continue\r\n",
+        "0".repeat(64)
+    );
+    let (mut stream, _) = begin(&listen.url, &head, 10);
+    let mut waits_for_body = [0; 25];
+    stream.read_exact(&mut waits_for_body).unwrap();
+    assert_eq!(&waits_for_body, b"HTTP/1.1 100 Continue\r\n\r\n");
     listen.signal("INT");
     listen.wait_for_log("Stopping");
     listen.signal("INT");
     assert_eq!(listen.ended().0.code(), Some(0));
+    // It did not wait until the time for the body was over.
+    let mut response = String::new();
+    let _ = stream.read_to_string(&mut response);
+    assert_eq!(response, "");
 }
 
 /// Starts `listen` with this stdout and a pipe for stderr, and returns the process and its URL.
@@ -295,7 +304,7 @@ fn output_that_is_not_read_delays_neither_deliveries_nor_the_end() {
     let log = ends_after(3, "200", &[], full.into(), false);
     assert!(log.contains("3 lines were not written"), "{log}");
     assert!(log.contains("No space left"), "{log}");
-    let dead = format!("http://{}/hooks", free_addr());
+    let dead = format!("http://{}/hooks", closed_addr());
     for is_gone in [false, true] {
         ends_after(1_000, "502", &["--forward", &dead], Stdio::null(), is_gone);
     }

@@ -3,6 +3,7 @@
 use std::{
     env, fmt,
     io::{BufRead, BufReader, Read, Write},
+    mem,
     net::{self, SocketAddr, TcpStream},
     ops::{Deref, DerefMut},
     path::PathBuf,
@@ -17,7 +18,10 @@ use std::{
 use axum::Router;
 use soundhash_webhook::Secret;
 pub(crate) use soundhash_webhook_tests::process::{PATIENCE, Process, status};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Runtime,
+};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
 
@@ -148,7 +152,18 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Returns an address on which no process listens.
+/// Returns an address on which no process listens, and which no other process gets.
+pub(crate) fn closed_addr() -> SocketAddr {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any).expect("a port");
+    let addr = socket.local_addr().expect("an address");
+    // The port is free again once the tests have ended.
+    mem::forget(socket);
+    addr
+}
+
+/// Returns an address to listen on.
 pub(crate) fn free_addr() -> SocketAddr {
     let listener = net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")

@@ -31,11 +31,11 @@ fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {
 #[test]
 fn a_signal_ends_it_while_it_connects() {
     // This server accepts connections, but never replies.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!("postgres://a:b@{}/a", silent.local_addr().unwrap());
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("postgres://a:b@{}/a", server.local_addr().unwrap());
     for argument in ["", "receive", "work", "given-up", "run-again"] {
         let waiting = Process::start(&mut command(argument, &silent));
-        sleep(Duration::from_secs(1));
+        let _connection = server.accept().unwrap();
         let (status, log) = ended_by(waiting, "INT");
         // A script must not believe that the jobs run again.
         let is_done = !["given-up", "run-again"].contains(&argument);

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::api::{Api, TOKEN};
-use crate::support::{App, Run, bare, check, free_addr, response};
+use crate::support::{App, Run, bare, check, closed_addr, response};
 
 /// Each row has a token, the arguments, and expected parts of the message. `CREATE` stands for a
 /// valid `create` command.
@@ -96,7 +96,7 @@ fn variables_and_servers_that_are_missing_or_wrong() {
         command
     };
     let other = App::start(|_| response("404 Not Found", "nothing here"));
-    let (other, dead) = (other.addr, free_addr());
+    let (other, dead) = (other.addr, closed_addr());
     let rows = format!(
         "- t0ken | 2 | SOUNDHASH_API_URL is not set | scheme and host
         a.example t0ken | 2 | SOUNDHASH_API_URL
