@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio, id},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use crate::process::signal;
@@ -24,7 +25,8 @@ impl NatsCluster {
 
     /// Starts servers with additional settings for `JetStream`, such as limits.
     pub fn start_with(settings: &str) -> Self {
-        let ports = free_ports();
+        // A client port and a cluster port for each server.
+        let ports = [(); 3].map(|()| [free_port(), free_port()]);
         let folder = format!("soundhash-webhook-nats-{}-{}", id(), ports[0][0]);
         let folder = env::temp_dir().join(folder);
         let routes: Vec<_> = ports
@@ -101,9 +103,15 @@ impl Drop for NatsCluster {
     }
 }
 
-/// Returns a client port and a cluster port for each server.
-fn free_ports() -> [[u16; 2]; 3] {
-    // All ports are bound at the same time, so that they differ.
-    let listeners = [(); 3].map(|()| [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
-    listeners.map(|pair| pair.map(|listener| listener.local_addr().unwrap().port()))
+/// Returns a port that is also free while its server restarts. The system gives connections only
+/// ports from 32768 on.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = id() + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -22,7 +22,7 @@ use async_nats::jetstream::{
 };
 use serde_json::{Value, json};
 use soundhash_webhook_tests::{
-    nats_cluster::NatsCluster,
+    nats_cluster::{NatsCluster, free_port},
     process::{Process, Receiver},
     requests,
 };
@@ -88,12 +88,11 @@ struct SingleServer {
 impl SingleServer {
     /// Starts a server with these settings for `JetStream`, and other settings.
     fn start(jetstream: &str, others: &str) -> Self {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = format!("soundhash-webhook-nats-{}-{number}", process::id());
+        let port = free_port();
+        let folder = format!("soundhash-webhook-nats-{}-{port}", process::id());
         let mut server = Self {
             folder: env::temp_dir().join(folder),
-            listen: "127.0.0.1:-1".to_owned(),
+            listen: format!("127.0.0.1:{port}"),
             process: None,
         };
         fs::create_dir_all(&server.folder).unwrap();
@@ -107,11 +106,7 @@ impl SingleServer {
         self.configure(jetstream, others);
         let config = self.folder.join("nats.conf");
         let mut process = Process::start(Command::new("nats-server").arg("-c").arg(config));
-        let line = process.wait_for_log("Listening for client connections");
-        line.rsplit(' ')
-            .next()
-            .unwrap()
-            .clone_into(&mut self.listen);
+        process.wait_for_log("Listening for client connections");
         self.process = Some(process);
     }
 
