@@ -69,7 +69,7 @@ impl NatsCluster {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        spawned.expect("nats-server (2.10.23 or later: https://nats.io/download)")
+        spawned.expect("nats-server (2.12 or later: https://nats.io/download)")
     }
 
     /// Returns the directory that holds all of the servers' data.

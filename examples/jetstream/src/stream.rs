@@ -29,9 +29,9 @@ use crate::settings::{
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
 const CONSUMER: &str = "workers";
 
-/// The oldest version of NATS that can sync every event on every server of a cluster before it
-/// confirms the event (`sync_interval: always`).
-const OLDEST_VERSION: [u32; 3] = [2, 10, 23];
+/// The oldest version of NATS that this program works with. Before version 2.10.23, the servers of a
+/// cluster confirm events before they have synced them, whatever their settings.
+const OLDEST_VERSION: [u32; 2] = [2, 12];
 
 /// How long NATS waits for a worker to acknowledge an event or report progress before it delivers
 /// the event to another worker. This time starts when NATS sends the event.
@@ -342,12 +342,11 @@ struct TooOld(String);
 
 impl fmt::Display for TooOld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, patch] = OLDEST_VERSION;
+        let [major, minor] = OLDEST_VERSION;
+        let version = &self.0;
         write!(
             f,
-            "the version of NATS is {}, but {major}.{minor}.{patch} is needed to sync each event \
-             (sync_interval: always)",
-            self.0
+            "NATS {version} is too old: {major}.{minor} or later is needed"
         )
     }
 }
