@@ -29,8 +29,8 @@ use crate::settings::{
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
 const CONSUMER: &str = "workers";
 
-/// The oldest version of NATS that this program works with. Before version 2.10.23, the servers of a
-/// cluster confirm events before they have synced them, whatever their settings.
+/// The oldest version of NATS that this program works with. Before version 2.10.23, the servers of
+/// a cluster confirm events before they have synced them, whatever their settings.
 const OLDEST_VERSION: [u32; 2] = [2, 12];
 
 /// How long NATS waits for a worker to acknowledge an event or report progress before it delivers
