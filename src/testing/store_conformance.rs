@@ -217,9 +217,11 @@ impl<S: IdempotencyStore> Suite<S> {
             .map(|number| self.key(&format!("expired {number}")))
             .collect();
         for (number, key) in keys.iter().enumerate() {
-            let token = self.acquire(key, SHORT, "a new key").await;
             if number % 2 == 0 {
+                let token = self.acquire(key, LONG, "a new key").await;
                 self.finish(key, token, SHORT).await;
+            } else {
+                self.acquire(key, SHORT, "a new key").await;
             }
         }
         // The store may keep its times in whole seconds.
