@@ -10,7 +10,7 @@ use sqlx::{Pool, Postgres, Sqlite};
 use tokio::{
     runtime::Runtime,
     sync::oneshot,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -116,9 +116,7 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
         let (log, delivery) = (log.clone(), delivery.clone());
         tokio::spawn(async move { log.accept(&delivery).await })
     };
-    let abort_soon = async |delivery: &Delivery| {
-        let waiting = start(delivery);
-        sleep(Duration::from_millis(200)).await;
+    let abort = async |waiting: JoinHandle<_>| {
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
     };
@@ -130,7 +128,9 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
 
     // This request is dropped while it waits for a connection.
     let connection = one.acquire().await.unwrap();
-    abort_soon(&a).await;
+    let waiting = start(&a);
+    sleep(Duration::from_millis(200)).await;
+    abort(waiting).await;
     drop(connection);
 
     // This request is dropped while its job waits for a lock. On SQLite, its whole batch waits.
@@ -138,13 +138,17 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
     if !DB::IS_SQLITE {
         DB::run_on(&mut tx, "LOCK TABLE acted").await.unwrap();
     }
-    abort_soon(&b).await;
+    let waiting = start(&b);
+    DB::wait_for_contention(&pool).await;
+    abort(waiting).await;
     tx.rollback().await.unwrap();
 
     // This request is dropped while it waits for another transaction.
     let mut tx = others.begin().await.unwrap();
     assert_eq!(others.record(&mut tx, &c).await.unwrap(), Recorded::New);
-    abort_soon(&c).await;
+    let waiting = start(&c);
+    DB::wait_for_contention(&pool).await;
+    abort(waiting).await;
     tx.rollback().await.unwrap();
 
     for (delivery, expected) in [

@@ -22,7 +22,8 @@ async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
     let options = (*pool.connect_options()).clone();
     let small: Pool<DB> = PoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(Duration::from_millis(200))
+        // This is also the limit for opening a connection.
+        .acquire_timeout(Duration::from_secs(2))
         .connect_with(options)
         .await
         .unwrap();

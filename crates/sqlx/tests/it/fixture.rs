@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, http::Request, routing::post};
@@ -23,6 +23,7 @@ use sqlx::{
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
+use tokio::time::sleep;
 use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
@@ -53,7 +54,12 @@ pub(crate) trait Fixture: Backend {
         connection: &mut Self::Connection,
         sql: &'static str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Waits until a connection waits for a lock. SQLite does not report this, so on SQLite, this
+    /// takes a fixed time.
+    fn wait_for_contention(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
 }
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -142,6 +148,17 @@ impl Fixture for Postgres {
         options.connect(url).await.expect("a connection")
     }
 
+    async fn wait_for_contention(pool: &Pool<Self>) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database()";
+        let count = async || -> i64 { sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap() };
+        let start = Instant::now();
+        while count().await == 0 {
+            assert!(start.elapsed() < PATIENCE, "no connection waits for a lock");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     steps!();
 }
 
@@ -195,6 +212,10 @@ impl Fixture for Sqlite {
             .expect("a connection")
     }
 
+    async fn wait_for_contention(_: &Pool<Self>) {
+        sleep(Duration::from_millis(200)).await;
+    }
+
     steps!();
 }
 
@@ -206,6 +227,18 @@ pub(crate) async fn log<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>)
     let log = EventLog::new(pool.clone());
     log.migrate().await.expect("a table");
     (database, pool, log)
+}
+
+/// Opens connections in advance, because on a busy machine this takes long.
+pub(crate) async fn open<DB: Fixture>(pool: &Pool<DB>, connections: u32) {
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        open.push(pool.acquire().await.unwrap());
+    }
+    drop(open);
+    while pool.num_idle() < connections as usize {
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Records the event in a separate transaction.

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::fixture::{Fixture, PostgresDatabase, delivery, log, record};
+use crate::fixture::{Fixture, PostgresDatabase, delivery, log, open, record};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -99,7 +99,7 @@ async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventL
         .unwrap();
     let _ = log.record(&mut first, &delivery).await.unwrap();
     let waiting = tokio::spawn({
-        let (log, delivery) = (log.clone(), delivery.clone());
+        let (pool, log, delivery) = (pool.clone(), log.clone(), delivery.clone());
         async move {
             let mut second = pool.begin_with(sqlx::AssertSqlSafe(begin)).await.unwrap();
             // The second transaction takes its snapshot before the first one ends.
@@ -109,7 +109,7 @@ async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventL
             Ok(recorded)
         }
     });
-    sleep(Duration::from_millis(300)).await;
+    Postgres::wait_for_contention(&pool).await;
     assert!(!waiting.is_finished(), "it does not wait at {level}");
     if commit {
         first.commit().await.unwrap();
@@ -334,14 +334,7 @@ async fn connections_that_hang_are_replaced() {
     let (proxy, pool) = connect_through_proxy(&database, options).await;
     let log = EventLog::new(pool.clone()).lock_timeout(Duration::from_secs(1));
     let store = SqlxStore::new(log.clone()).deadline(Duration::from_secs(20));
-    let mut idle = Vec::new();
-    for _ in 0..CONNECTIONS {
-        idle.push(pool.acquire().await.unwrap());
-    }
-    drop(idle);
-    while pool.num_idle() < CONNECTIONS as usize {
-        sleep(Duration::from_millis(10)).await;
-    }
+    open(&pool, CONNECTIONS).await;
 
     // First, the connections hang while all of them are idle in the pool.
     proxy.hang();
@@ -496,14 +489,6 @@ async fn a_wait_that_was_given_up_cancels_no_other() {
     let one = PgPoolOptions::new().max_connections(1);
     let one = one.connect_with((*direct.connect_options()).clone());
     let log = EventLog::new(one.await.unwrap());
-    let waits = async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
-            AND datname = current_database()";
-        let count = || sqlx::query_scalar::<_, i64>(waiting).fetch_one(&direct);
-        while count().await.unwrap() == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
     for round in 0..5 {
         let a = delivery("a").await;
         let b = delivery(&round.to_string()).await;
@@ -515,11 +500,11 @@ async fn a_wait_that_was_given_up_cancels_no_other() {
             let (log, a) = (log.clone(), a.clone());
             async move { record(&log, &a).await }
         });
-        waits().await;
+        Postgres::wait_for_contention(&direct).await;
         given_up.abort();
         first.rollback().await.unwrap();
         let (recorded, ()) = tokio::join!(record(&log, &b), async {
-            waits().await;
+            Postgres::wait_for_contention(&direct).await;
             sleep(Duration::from_millis(300)).await;
             second.rollback().await.unwrap();
         });

@@ -1,6 +1,9 @@
 //! `record` in one transaction, and in concurrent transactions.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -9,13 +12,14 @@ use soundhash_webhook::idempotency::{Outcome, OutcomeKind};
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
 use soundhash_webhook_tests::log::Log;
 use tokio::{
+    sync::Barrier,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::Level;
 
 use crate::{
-    fixture::{Fixture, delivery, log, record},
+    fixture::{Fixture, delivery, log, open, record},
     on_both,
 };
 
@@ -66,7 +70,7 @@ async fn a_concurrent_duplicate_waits_for_the_first_transaction<DB: Fixture>() {
 
 async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     let (_database, pool, log) = log::<DB>().await;
-    let log = log.lock_timeout(Duration::from_millis(200));
+    let impatient = log.clone().lock_timeout(Duration::from_millis(200));
     let delivery = delivery("a").await;
     let mut first = log.begin().await.unwrap();
     assert_eq!(
@@ -75,7 +79,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     );
 
     let start = Instant::now();
-    let late = timeout(Duration::from_secs(15), record(&log, &delivery)).await;
+    let late = timeout(Duration::from_secs(15), record(&impatient, &delivery)).await;
     let error = late.expect("should end in time").expect_err("a timeout");
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
@@ -94,13 +98,18 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
 /// If events waited on the unique index, their timeout would restart each time an earlier
 /// transaction rolled back.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
-    let (_database, _pool, log) = log::<DB>().await;
+    const TRANSACTIONS: u32 = 8;
+    let (_database, pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));
     let delivery = delivery("a").await;
+    // The transactions must begin at the same time.
+    open(&pool, TRANSACTIONS).await;
+    let barrier = Arc::new(Barrier::new(TRANSACTIONS as usize));
     let mut waiting = JoinSet::new();
-    for _ in 0..8 {
-        let (log, delivery) = (log.clone(), delivery.clone());
+    for _ in 0..TRANSACTIONS {
+        let (log, delivery, barrier) = (log.clone(), delivery.clone(), barrier.clone());
         waiting.spawn(async move {
+            barrier.wait().await;
             let start = Instant::now();
             let attempt = async {
                 let mut tx = log.begin().await?;

@@ -40,19 +40,19 @@ async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
 #[tokio::test]
 async fn a_deferred_transaction_that_records_first_waits_for_the_lock_timeout() {
     let (_database, pool, log) = log::<Sqlite>().await;
-    let log = log.lock_timeout(Duration::from_millis(200));
+    let log = log.lock_timeout(Duration::from_secs(20));
+    let impatient = log.clone().lock_timeout(Duration::from_millis(200));
     let mut other = log.begin().await.unwrap();
     Sqlite::act(&mut other, "other").await.unwrap();
     let mut deferred = pool.begin().await.unwrap();
     let start = Instant::now();
-    let late = log.record(&mut deferred, &delivery("a").await).await;
+    let late = impatient.record(&mut deferred, &delivery("a").await).await;
     assert_eq!(late.unwrap_err().kind(), EventLogErrorKind::LockTimeout);
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert!(start.elapsed() < Duration::from_secs(5));
     drop(deferred);
     other.commit().await.unwrap();
     // The lock has been released, and the event was not recorded.
-    let log = log.lock_timeout(Duration::from_secs(20));
     let recorded = record(&log, &delivery("a").await).await;
     assert_eq!(recorded.unwrap(), Recorded::New);
 }

@@ -94,13 +94,14 @@ async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixt
 
 async fn an_unavailable_database_is_an_error_within_the_deadline<DB: Fixture>() {
     let (_database, pool, log) = log::<DB>().await;
-    let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
+    let store = SqlxStore::new(log).deadline(LEASE);
+    let impatient = store.clone().deadline(Duration::from_millis(300));
     // Occupies every connection in the pool.
     let mut taken = Vec::new();
     for _ in 0..10 {
         taken.push(pool.acquire().await.unwrap());
     }
-    let error = store
+    let error = impatient
         .claim(&key("a").await, LEASE)
         .await
         .expect_err("no connection");
