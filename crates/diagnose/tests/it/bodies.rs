@@ -174,22 +174,27 @@ fn a_deeply_nested_body_without_an_end_is_cut_off() {
 }
 
 /// A large body is not signed thousands of times, as it would be if every mistake with the secret
-/// were combined with every mistake with the body. The limit is 2,500 times the measured time of
-/// one signature, so that it does not depend on the speed of the machine.
+/// were combined with every mistake with the body. The limit is 1,500 times the measured time of
+/// one signature, so that it does not depend on the speed of the machine. Because that speed can
+/// change between the two measurements, one of five attempts has to stay below the limit.
 #[test]
 fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
     let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(6_000);
     let body = format!("{{\"event\": \"x\", \"data\": [{values}null]}}");
     assert!(body.len() > 4 * 64 * 1024);
-    let start = Instant::now();
-    for _ in 0..20 {
+    let signing = || {
+        let start = Instant::now();
         sign(KEY, &body);
-    }
-    let limit = start.elapsed() * 2_500 / 20;
-    let start = Instant::now();
-    let diagnosis = diagnose(&[KEY], sign("other", &body), &body);
-    let elapsed = start.elapsed();
-    assert_eq!(kinds(&diagnosis), [Unknown]);
-    println!("{elapsed:?} of {limit:?}");
-    assert!(elapsed < limit, "{elapsed:?} of {limit:?}");
+        start.elapsed()
+    };
+    let is_bounded = || {
+        let limit = (0..20).map(|_| signing()).min().unwrap() * 1_500;
+        let start = Instant::now();
+        let diagnosis = diagnose(&[KEY], sign("other", &body), &body);
+        let elapsed = start.elapsed();
+        assert_eq!(kinds(&diagnosis), [Unknown]);
+        println!("{elapsed:?} of {limit:?}");
+        elapsed < limit
+    };
+    assert!((0..5).any(|_| is_bounded()));
 }

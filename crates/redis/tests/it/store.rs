@@ -426,7 +426,9 @@ fn port(server: &RedisServer) -> u16 {
 
 /// The former master keeps its connections and replies with `READONLY`.
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
+async fn after_a_failover_claims_soon_succeed() {
+    // A store that ignored `READONLY` would replace its connection only after 5 s of failures.
+    const LIMIT: Duration = Duration::from_secs(5);
     let (old, new) = (RedisServer::start(), RedisServer::start());
     replicate(&new, Some(&old)).await;
     let (target, watched) = watch::channel(port(&old));
@@ -460,11 +462,11 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     replicate(&new, None).await;
     replicate(&old, Some(&new)).await;
     // Deliveries are not handled until the address moves.
+    let start = Instant::now();
     assert_eq!(send(&app, event("b")).await, STORE_UNAVAILABLE);
     target.send(port(&new)).unwrap();
-    let start = Instant::now();
     while send(&app, event("b")).await != RUN {
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < LIMIT);
     }
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
@@ -474,13 +476,13 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();
+    let start = Instant::now();
     let mut deliveries = JoinSet::new();
     for id in 1..=64 {
         let app = app.clone();
         deliveries.spawn(async move {
-            let start = Instant::now();
             while send(&app, event(id)).await != RUN {
-                assert!(start.elapsed() < Duration::from_secs(2));
+                assert!(start.elapsed() < LIMIT);
             }
         });
     }
@@ -509,9 +511,11 @@ async fn under_load_and_outages_each_event_is_handled_once() {
     );
     let next = Arc::new(AtomicU64::new(1));
     let stop = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicU64::new(0));
     let mut senders = JoinSet::new();
     for _ in 0..16 {
         let (app, next, stop) = (app.clone(), next.clone(), stop.clone());
+        let done = done.clone();
         senders.spawn(async move {
             let mut sent = Vec::new();
             while stop.load(Ordering::SeqCst) == 0 {
@@ -520,13 +524,22 @@ async fn under_load_and_outages_each_event_is_handled_once() {
                     sleep(Duration::from_millis(20)).await;
                 }
                 sent.push(id);
+                done.fetch_add(1, Ordering::SeqCst);
                 sleep(Duration::from_millis(2)).await;
             }
             sent
         });
     }
-    for round in 0..4 {
+    let wait_for_more = async || {
+        let (before, start) = (done.load(Ordering::SeqCst), Instant::now());
         sleep(Duration::from_millis(200)).await;
+        while done.load(Ordering::SeqCst) < before + 16 {
+            assert!(start.elapsed() < PATIENCE);
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    for round in 0..4 {
+        wait_for_more().await;
         if round % 2 == 0 {
             server.signal("STOP");
             sleep(Duration::from_millis(500)).await;
@@ -537,13 +550,12 @@ async fn under_load_and_outages_each_event_is_handled_once() {
             server.restart();
         }
     }
-    sleep(Duration::from_millis(200)).await;
+    wait_for_more().await;
     stop.store(1, Ordering::SeqCst);
     let mut sent = Vec::new();
     while let Some(ids) = senders.join_next().await {
         sent.extend(ids.unwrap());
     }
-    assert!(sent.len() > 50, "{}", sent.len());
     for id in sent {
         assert_eq!(runs.lock().unwrap()[&id.to_string()], 1, "event {id}");
         // The completion of one of the last events may not have been recorded yet.
