@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use soundhash_webhook::{BoxError, Delivery};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{
@@ -180,6 +180,12 @@ fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
     }
 }
 
+async fn is_writable(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let setting = sqlx::raw_sql("SHOW default_transaction_read_only");
+    let setting = setting.fetch_one(connection).await?;
+    Ok(setting.try_get::<&str, _>(0)? == "off")
+}
+
 async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     // Bypasses the pool, which would retry until it times out and hide the cause.
     let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
@@ -189,12 +195,12 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         .max_connections(MAX_CONNECTIONS)
         // This is well below the 30 s that SoundHash waits for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
-        // Without this time limit, a connection that hangs would keep its place in the pool
-        // forever.
+        // Without this, a connection that hangs, or that was opened while the database was
+        // read-only, would keep its place in the pool.
         .after_release(|connection, _| {
             Box::pin(async move {
-                match timeout(CONNECT_TIMEOUT, connection.ping()).await {
-                    Ok(ping) => ping.map(|()| true),
+                match timeout(CONNECT_TIMEOUT, is_writable(connection)).await {
+                    Ok(is_writable) => is_writable,
                     Err(late) => Err(sqlx::Error::Io(late.into())),
                 }
             })

@@ -15,7 +15,7 @@ use soundhash_webhook_tests::{
     postgres_server::PostgresServer,
     process::{Process, Receiver, signal},
 };
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,35 @@ async fn a_job_that_waits_for_a_wrong_time_is_listed_and_can_be_run_again() {
     }
     let _worker = start_worker(&postgres.url());
     acted_in_time(&postgres.url(), 1).await;
+}
+
+/// An operator may make a database read-only for a while, and its sessions stay so.
+#[tokio::test]
+async fn a_worker_recovers_from_sessions_that_were_read_only() {
+    let postgres = PostgresServer::start();
+    let receiver = start("receive", &postgres.url());
+    let mut worker = start_worker(&postgres.url());
+    assert_eq!(deliver(&receiver, SECRET, &event("before")).await, 202);
+    acted_in_time(&postgres.url(), 1).await;
+    let mut operator = PgConnection::connect(&postgres.url()).await.unwrap();
+    let end_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                      WHERE usename = current_user AND pid <> pg_backend_pid()";
+    for statement in [
+        "ALTER ROLE CURRENT_USER SET default_transaction_read_only = on",
+        end_others,
+    ] {
+        sqlx::raw_sql(statement)
+            .execute(&mut operator)
+            .await
+            .unwrap();
+    }
+    worker.wait_for_log("read-only transaction");
+    // By then, all connections that the worker uses have been replaced.
+    sleep(Duration::from_secs(6)).await;
+    let reset = "ALTER ROLE CURRENT_USER RESET default_transaction_read_only";
+    sqlx::raw_sql(reset).execute(&mut operator).await.unwrap();
+    while deliver(&receiver, SECRET, &event("after")).await != 202 {}
+    acted_in_time(&postgres.url(), 2).await;
 }
 
 #[tokio::test]
