@@ -142,6 +142,13 @@ fn run(role: &str, cluster: &NatsCluster) -> process::Output {
     output
 }
 
+/// Waits for the program to fail on its own, and returns its log.
+fn fails(program: &mut Command) -> String {
+    let output = program.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// Sends one delivery and returns the status, if there is a response.
 async fn deliver(url: &str, body: &[u8]) -> Option<u16> {
     requests::deliver(url, SECRET, body).await
@@ -444,9 +451,7 @@ async fn an_old_server_is_refused() {
         }
     });
     for role in ["receive", "work"] {
-        let output = program_at(role, &url).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let log = String::from_utf8(output.stderr).unwrap();
+        let log = fails(&mut program_at(role, &url));
         assert!(
             log.contains("NATS 2.11.9 is too old: 2.12 or later"),
             "{log}"
@@ -547,9 +552,7 @@ fn a_signal_ends_it_while_it_connects() {
 #[test]
 fn a_url_that_cannot_be_right_is_named() {
     for url in ["", "nats://", "nats://a:hunter2@127.0.0.1:99999"] {
-        let output = program_at("work", url).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let log = String::from_utf8(output.stderr).unwrap();
+        let log = fails(&mut program_at("work", url));
         assert!(
             log.contains("SOUNDHASH_WEBHOOK_NATS: cannot connect to"),
             "{log}"
@@ -586,9 +589,7 @@ async fn it_logs_in_as_the_url_says() {
             program.env("RUST_LOG", "trace");
             program
         };
-        let refused = program(wrong).output().unwrap();
-        assert_eq!(refused.status.code(), Some(1));
-        let log = String::from_utf8_lossy(&refused.stderr);
+        let log = fails(&mut program(wrong));
         assert!(log.contains("authorization violation"), "{log}");
         assert!(!log.contains("guessed"), "{log}");
 
